@@ -1,0 +1,180 @@
+"""The two custom resources, as models: what an admin writes, and what the operator reports.
+
+The same YAML serves the embedded platform and Kubernetes. Names are in camelCase on the outside, as Kubernetes has
+them. No personal data: people's names and e-mail addresses stay in the gateway's database.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from wattfleet_tenants.household import HouseholdId, parse_household_id
+from wattfleet_tenants.shard import ShardId, parse_shard_id
+
+API_VERSION: Literal["wattfleet.io/v1alpha1"] = "wattfleet.io/v1alpha1"
+
+RegionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+
+
+def _known_time_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name[:40]!r} is not an IANA time zone, such as Europe/Paris")
+    return name
+
+
+TimeZoneName = Annotated[str, AfterValidator(_known_time_zone)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid")
+
+
+class Metadata(_Model):
+    """The part of Kubernetes' object metadata that Wattfleet reads. Everything else in it is kept out of our way."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    generation: int = 1
+    deletion_timestamp: datetime | None = None
+
+
+class ConditionType(StrEnum):
+    """The standard conditions: works, on its way there, cannot go on without help."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class Condition(_Model):
+    """One statement about a resource, in the standard form; `reason` is a stable word, `message` a sentence."""
+
+    type: ConditionType
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+    observed_generation: int
+    last_transition_time: datetime
+
+
+class Status(_Model):
+    """What the operator reports of any resource. It reports, it never triggers."""
+
+    observed_generation: int = 0
+    conditions: list[Condition] = Field(default_factory=list)
+
+    def condition(self, type_: ConditionType) -> Condition | None:
+        """The condition of that type, if it was ever reported."""
+        return next((c for c in self.conditions if c.type == type_), None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the resource works, as last seen."""
+        condition = self.condition(ConditionType.READY)
+        return condition is not None and condition.status == "True"
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to a household's readings when it is deleted."""
+
+    ERASE = "Erase"
+    RETAIN = "Retain"
+
+
+class HouseholdSpec(_Model):
+    """What is wished for a household."""
+
+    region: RegionName = Field(default="local", description="Which region its shard must be of.")
+    time_zone: TimeZoneName = Field(default="Etc/UTC", description="IANA time zone of its days and months.")
+    suspended: bool = Field(default=False, description="True cuts its agent off until it is false again.")
+    deletion_policy: DeletionPolicy = Field(default=DeletionPolicy.ERASE, description="Erase or Retain its readings.")
+
+
+class HouseholdStatus(Status):
+    """Where a household is carried, and until when its credential is valid."""
+
+    shard: ShardId | None = None
+    credential_expires: datetime | None = None
+
+
+class Household(_Model):
+    """One home."""
+
+    api_version: Literal["wattfleet.io/v1alpha1"] = API_VERSION
+    kind: Literal["Household"] = "Household"
+    metadata: Metadata
+    spec: HouseholdSpec = Field(default_factory=HouseholdSpec)
+    status: HouseholdStatus = Field(default_factory=HouseholdStatus)
+
+    @property
+    def id(self) -> HouseholdId:
+        """The household's id, which is the resource's name."""
+        return HouseholdId(self.metadata.name)
+
+    @model_validator(mode="after")
+    def _named_by_the_pattern(self) -> "Household":
+        parse_household_id(self.metadata.name)
+        return self
+
+
+class Replicas(_Model):
+    """Between how many copies of a process the platform may choose."""
+
+    min: int = Field(default=1, ge=1, le=100)
+    max: int = Field(default=1, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Replicas":
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) must not be above max ({self.max})")
+        return self
+
+
+class ShardSpec(_Model):
+    """What is wished for a shard."""
+
+    region: RegionName = Field(default="local", description="Households of this region may be placed here.")
+    capacity: int = Field(default=10_000, ge=1, le=30_000, description="How many households it carries at most.")
+    accept_new_households: bool = Field(default=True, description="False keeps what it has and takes no more.")
+    retention_years: int = Field(default=100, ge=1, le=100, description="How long readings are kept.")
+    max_power_w: int = Field(
+        default=25_000,
+        ge=100,
+        le=100_000,
+        description="No socket draws or feeds in more W than this; readings beyond it are refused.",
+    )
+    writers: Replicas = Field(default_factory=Replicas)
+    readers: Replicas = Field(default_factory=Replicas)
+
+
+class ShardStatus(Status):
+    """What a shard carries, and where its doors are."""
+
+    households: int = 0
+    edge_urls: list[str] = Field(default_factory=list, description="NATS servers that agents connect to.")
+    reader_url: str | None = Field(default=None, description="Where the gateway asks for readings.")
+
+
+class Shard(_Model):
+    """One stream, one store, its writers and readers."""
+
+    api_version: Literal["wattfleet.io/v1alpha1"] = API_VERSION
+    kind: Literal["Shard"] = "Shard"
+    metadata: Metadata
+    spec: ShardSpec = Field(default_factory=ShardSpec)
+    status: ShardStatus = Field(default_factory=ShardStatus)
+
+    @property
+    def id(self) -> ShardId:
+        """The shard's id, which is the resource's name."""
+        return ShardId(self.metadata.name)
+
+    @model_validator(mode="after")
+    def _named_by_the_pattern(self) -> "Shard":
+        parse_shard_id(self.metadata.name)
+        return self

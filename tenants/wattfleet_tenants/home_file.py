@@ -1,0 +1,52 @@
+"""The home file is all that an agent needs to know: who it is, where to send, with what credential.
+
+The operator writes it when a household is born; in a cluster it is the content of the household's Secret. It holds a
+private key, so it is readable by its owner only, and its text never goes to a log.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from wattfleet_tenants.household import HouseholdId, parse_household_id
+from wattfleet_tenants.shard import ShardId, parse_shard_id
+
+
+@dataclass(frozen=True, slots=True)
+class HomeFile:
+    """servers: NATS URLs. credentials: text of a NATS .creds file. command_key: PEM of the key that signs commands."""
+
+    household: HouseholdId
+    shard: ShardId
+    servers: tuple[str, ...]
+    credentials: str
+    command_key: str
+
+    def __repr__(self) -> str:
+        return f"HomeFile(household={self.household!r}, shard={self.shard!r}, servers={self.servers!r})"
+
+
+def read_home_file(path: Path) -> HomeFile:
+    """The home file at `path`; raises OSError when it cannot be read, ValueError naming the field when it is wrong."""
+    try:
+        fields = json.loads(path.read_text())
+        return HomeFile(
+            parse_household_id(fields["household"]),
+            parse_shard_id(fields["shard"]),
+            tuple(fields["servers"]),
+            fields["credentials"],
+            fields["command_key"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a home file: field {error} is missing or wrong") from error
+
+
+def write_home_file(path: Path, home: HomeFile) -> None:
+    """Writes the home file for its owner's eyes only (mode 0600), whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(asdict(home), file, indent=2)
+    partial.replace(path)

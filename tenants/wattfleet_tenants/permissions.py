@@ -1,0 +1,92 @@
+"""What each kind of NATS user may do, and nothing more.
+
+One function per role. A household may publish to exactly one subject, without a wildcard below it, so that it cannot
+fill the stream with subjects; live readings need no second one, because a command's reply subject may be answered for
+as long as its lease (`responses`).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from wattfleet_tenants import subjects
+from wattfleet_tenants.shard import ShardId
+
+LIVE_LEASE_S = 30
+"""How long an agent answers one live command."""
+LIVE_MESSAGES_PER_LEASE = 60
+"""Two a second at the very most."""
+
+_HOUSEHOLD = "{{name()}}"
+# Far above the wire's own limit, so that an oversized message reaches the quarantine instead of cutting its sender off.
+_HOUSEHOLD_PAYLOAD_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Subjects that a user may publish and subscribe to; everything else is refused.
+
+    responses: whether it may answer the reply subjects of messages it received, within the limits of a live lease.
+    """
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    responses: bool = False
+    max_payload_bytes: int = -1
+
+    def claims(self) -> dict[str, Any]:
+        """As they stand in a token. An empty list would mean "everything", hence the explicit denial."""
+        claims: dict[str, Any] = {
+            "pub": {"allow": list(self.publish)} if self.publish else {"deny": [">"]},
+            "sub": {"allow": list(self.subscribe)} if self.subscribe else {"deny": [">"]},
+            "allowed_connection_types": ["STANDARD"],
+        }
+        if self.responses:
+            claims["resp"] = {"max": LIVE_MESSAGES_PER_LEASE, "ttl": LIVE_LEASE_S * 1_000_000_000}
+        return claims
+
+
+def household() -> Permissions:
+    """The template of all households: name() is the household id in the user's token."""
+    return Permissions(
+        publish=(f"m.*.{_HOUSEHOLD}",),
+        subscribe=(f"c.{_HOUSEHOLD}", f"_INBOX_{_HOUSEHOLD}.>"),
+        responses=True,
+        max_payload_bytes=_HOUSEHOLD_PAYLOAD_BYTES,
+    )
+
+
+def gateway() -> Permissions:
+    """In EDGE: sends commands, hears the live readings that answer them."""
+    return Permissions(publish=("c.*",), subscribe=(f"{subjects.GATEWAY_INBOX}.>",))
+
+
+def writer(shard: ShardId) -> Permissions:
+    """In ING: takes measurements, files what it refuses, watches which households the shard carries."""
+    stream, households = subjects.measurement_stream(shard), f"KV_{subjects.HOUSEHOLDS_BUCKET}"
+    return Permissions(
+        publish=(
+            f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{subjects.WRITER_CONSUMER}",
+            f"$JS.API.CONSUMER.INFO.{stream}.{subjects.WRITER_CONSUMER}",
+            f"$JS.ACK.{stream}.>",
+            f"q.{shard}.*.*",
+            f"$JS.API.STREAM.INFO.{households}",
+            f"$JS.API.DIRECT.GET.{households}.>",
+            f"$JS.API.CONSUMER.CREATE.{households}.>",
+            f"$JS.API.CONSUMER.DELETE.{households}.>",
+            f"$JS.FC.{households}.>",
+        ),
+        subscribe=("_INBOX.>",),
+    )
+
+
+def reader(shard: ShardId) -> Permissions:
+    """In ING: counts what was refused of a household, and reads the last of each reason."""
+    stream = subjects.quarantine_stream(shard)
+    return Permissions(
+        publish=(f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.DIRECT.GET.{stream}.>"), subscribe=("_INBOX.>",)
+    )
+
+
+def operator() -> Permissions:
+    """In ING and in the system account: ensures streams, consumers, households, accounts."""
+    return Permissions(publish=(">",), subscribe=(">",))

@@ -1,0 +1,1 @@
+"""The wire: one protobuf message per household and minute, decoded by the thousand."""
