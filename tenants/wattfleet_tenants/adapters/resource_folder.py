@@ -1,8 +1,8 @@
 """A folder of resources: what stands in for the Kubernetes API on one machine.
 
 Specs and statuses lie in separate files, so that each has one writer: the gateway or an admin writes
-`households/<id>.yaml`, the operator answers in `status/households/<id>.yaml`. Files are replaced whole, so that a reader
-never sees half of one. A file that cannot be read is reported and left alone; it never hides the others.
+`households/<id>.yaml`, the operator answers in `status/households/<id>.yaml`. Files are replaced whole, so that nobody
+sees half of one. A file that cannot be read is reported and left alone; it never hides the others.
 """
 
 import logging
