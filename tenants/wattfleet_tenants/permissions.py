@@ -75,7 +75,7 @@ def writer(shard: ShardId) -> Permissions:
             f"$JS.API.CONSUMER.DELETE.{households}.>",
             f"$JS.FC.{households}.>",
         ),
-        subscribe=("_INBOX.>",),
+        subscribe=(f"{subjects.WRITER_INBOX}.>",),
     )
 
 
@@ -83,7 +83,8 @@ def reader(shard: ShardId) -> Permissions:
     """In ING: counts what was refused of a household, and reads the last of each reason."""
     stream = subjects.quarantine_stream(shard)
     return Permissions(
-        publish=(f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.DIRECT.GET.{stream}.>"), subscribe=("_INBOX.>",)
+        publish=(f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.DIRECT.GET.{stream}.>"),
+        subscribe=(f"{subjects.READER_INBOX}.>",),
     )
 
 

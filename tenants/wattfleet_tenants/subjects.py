@@ -16,6 +16,10 @@ UNKNOWN_HOUSEHOLD = "unknown"
 """Stands in a quarantine subject for a sender whose name is no household id."""
 
 GATEWAY_INBOX = "_INBOX_gateway"
+WRITER_INBOX = "_INBOX_writer"
+READER_INBOX = "_INBOX_reader"
+"""Reply subjects of one role each, so that nobody can listen to another's answers."""
+
 WRITER_CONSUMER = "writer"
 HOUSEHOLDS_BUCKET = "households"
 """The key-value bucket, one per ING account, whose keys are the households that this shard carries."""
