@@ -1,0 +1,102 @@
+# Wattfleet. Every target does all of its own set-up, into .venv and .cache, and tells what it does and how long it took.
+# Needed: Python 3.11 or newer with venv, make, git and the package registries. Each step is a script in setup/.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# The steps mostly wait for downloads, so several run at once.
+MAKEFLAGS += --no-print-directory -j4
+
+FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c '$(FITS)' 2>/dev/null && { command -v $$python; break; }; done)
+STEP = $(if $(PYTHON),$(PYTHON),$(error Python 3.11 or newer with venv is needed, and no python3 on PATH is that))
+VENV := .venv/bin
+# Our own programs come first, whatever the machine has.
+OWN_PATH := PATH="$(CURDIR)/.cache/bin:$(CURDIR)/$(VENV):$$PATH"
+
+UV := .cache/done/uv
+ENVIRONMENT := .venv/.made-from
+VICTORIA_METRICS := .cache/done/victoria-metrics
+BUN := .cache/bun/.made-from
+CANAILLE := .cache/canaille/.made-from
+PAGE := .cache/done/ui
+PARTS := $(ENVIRONMENT) $(VICTORIA_METRICS) $(CANAILLE) $(PAGE)
+
+##@ For everybody
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: $(PARTS) ## the whole service on this machine, with simulated homes; Ctrl-C stops it
+	@env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" WATTFLEET_HOME="$(CURDIR)/.wattfleet" \
+		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/python -m wattfleet_operator.embedded.demo
+
+##@ For developers
+.PHONY: test
+test: $(PARTS) chromium ## all tests, over the real parts and in a real browser (only some: TESTS="agent -k outbox")
+	@echo "  · Tests: screenshots and other artefacts go to build/"
+	@env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" \
+		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest $(TESTS)
+
+.PHONY: check
+check: check-format check-lint check-types check-setup check-imports check-generated check-lock ## format, lint, types, import rules, generated files, lock file
+
+.PHONY: format
+format: $(ENVIRONMENT) ## bring all Python into form
+	@$(VENV)/ruff format && $(VENV)/ruff check --fix
+
+.PHONY: generate
+generate: $(ENVIRONMENT) ## write the generated files and the lock files anew
+	@$(VENV)/python setup/generated.py
+	@.cache/bin/uv lock
+	@for name in uv canaille; do .cache/bin/uv pip compile --quiet --universal --generate-hashes --no-header \
+		--python-version 3.11 --output-file setup/$$name.lock.txt setup/$$name.in; done
+
+.PHONY: clean
+clean: ## remove what the set-up made; the demo's data in .wattfleet stays
+	rm -rf .venv .cache build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+.PHONY: check-format check-lint check-types check-setup check-imports check-generated check-lock
+check-format: $(ENVIRONMENT)
+	@$(STEP) setup/run.py Format "ruff format" $(VENV)/ruff format --check --diff
+check-lint: $(ENVIRONMENT)
+	@$(STEP) setup/run.py Lint "ruff check" $(VENV)/ruff check
+check-types: $(ENVIRONMENT)
+	@$(STEP) setup/run.py Types "mypy, strict" $(VENV)/mypy
+check-setup: $(ENVIRONMENT)
+	@$(STEP) setup/run.py "Types of the set-up" "mypy, strict" env MYPYPATH=setup $(VENV)/mypy $(wildcard setup/*.py)
+check-imports: $(ENVIRONMENT)
+	@$(STEP) setup/run.py Imports "who may import whom" $(VENV)/lint-imports
+check-generated: $(ENVIRONMENT)
+	@$(STEP) setup/run.py "Generated files" "are what their sources give" $(VENV)/python setup/generated.py --check
+check-lock: $(UV)
+	@$(STEP) setup/run.py "Lock file" "fits pyproject.toml; else: make generate" .cache/bin/uv lock --check
+
+# The set-up. A program of the machine's own that has gone since counts as not made.
+GONE := $(foreach name,uv victoria-metrics,$(if $(wildcard .cache/bin/$(name)),,.cache/done/$(name)))
+$(GONE): FORCE
+.PHONY: FORCE chromium
+
+$(UV): setup/uv.py setup/step.py setup/uv.lock.txt
+	@$(STEP) setup/uv.py
+
+$(ENVIRONMENT): setup/environment.py uv.lock pyproject.toml $(wildcard */pyproject.toml) | $(UV)
+	@$(STEP) setup/environment.py
+
+$(VICTORIA_METRICS): setup/victoria_metrics.py setup/debian_sources.py setup/step.py
+	@$(STEP) setup/victoria_metrics.py
+
+$(BUN): setup/bun.py setup/npm_registry.py setup/step.py
+	@$(STEP) setup/bun.py
+
+$(CANAILLE): setup/canaille.py setup/canaille.lock.txt setup/step.py | $(UV)
+	@$(STEP) setup/canaille.py
+
+PAGE_SOURCES := $(shell find ui_reflex -type f -not -path '*/.*' -not -path '*/tests/*' -not -path '*/external/*' -not -name '*.pyc')
+$(PAGE): setup/ui.py setup/step.py uv.lock $(PAGE_SOURCES) | $(ENVIRONMENT) $(BUN)
+	@$(STEP) setup/ui.py
+
+chromium:
+	@$(STEP) setup/chromium.py
