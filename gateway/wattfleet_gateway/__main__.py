@@ -1,0 +1,110 @@
+"""`python -m wattfleet_gateway`: serves people, or takes an admin's word about whose home is whose."""
+
+import argparse
+import asyncio
+import sys
+
+import httpx
+import uvicorn
+from wattfleet_tenants import grants
+from wattfleet_tenants.adapters.reader_client import ReaderClient
+from wattfleet_tenants.adapters.resource_folder import ResourceFolder
+from wattfleet_tenants.household import HouseholdId, parse_household_id
+from wattfleet_tenants.socket import parse_socket_number
+from wattfleet_tenants.telemetry import logs
+from wattfleet_tenants.telemetry.health import Health, serve_health
+
+from wattfleet_gateway.app import Ports, create_app
+from wattfleet_gateway.edge import NatsEdge
+from wattfleet_gateway.fleet import FolderFleet
+from wattfleet_gateway.front_door import REQUEST_ID_HEADER, request_id
+from wattfleet_gateway.migrations import migrate
+from wattfleet_gateway.settings import Settings, WrongSettings, database_url, read_settings
+from wattfleet_gateway.store import Store, open_database
+
+_GRANT_LIFETIME_S = 30
+_LARGEST_FROM_BROWSER_BYTES = 2**20
+_FAREWELL_S = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command in `arguments`; returns the exit status."""
+    asked = _parser().parse_args(arguments)
+    try:
+        if asked.command == "serve":
+            asyncio.run(serve(read_settings()))
+        else:
+            add_household(asked)
+    except (WrongSettings, ValueError) as error:
+        print(f"wattfleet_gateway: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until a signal says stop."""
+    logs.configure("gateway")
+    health = Health("database")
+    serve_health(health)
+    beating = asyncio.create_task(health.keep_beating())
+    async with (
+        httpx.AsyncClient(event_hooks={"request": [_pass_request_id]}) as http,
+        NatsEdge(settings.edge_credentials) as edge,
+    ):
+
+        def grant(household: HouseholdId) -> str:
+            return grants.sign(settings.signing_key, "reader", household, _GRANT_LIFETIME_S)
+
+        fleet = FolderFleet(ResourceFolder(settings.fleet_folder))
+        app = create_app(settings, Ports(fleet, ReaderClient(http, grant), edge))
+        health.ok("database")
+        await uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                ws_max_size=_LARGEST_FROM_BROWSER_BYTES,
+                timeout_graceful_shutdown=_FAREWELL_S,
+            )
+        ).serve()
+    beating.cancel()
+
+
+def add_household(asked: argparse.Namespace) -> None:
+    """Remembers a household, its owner and its sockets' names; the same again changes nothing."""
+    household = parse_household_id(asked.id)
+    engine = open_database(database_url())
+    migrate(engine)
+    store = Store(engine)
+    store.ensure_household(household, asked.name, store.ensure_user(asked.owner_issuer, asked.owner_subject))
+    for index, name in enumerate(asked.sockets.split(",") if asked.sockets else []):
+        store.name_socket(household, parse_socket_number(index + 1), name.strip())
+    engine.dispose()
+
+
+async def _pass_request_id(request: httpx.Request) -> None:
+    request.headers[REQUEST_ID_HEADER] = request_id.get()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("wattfleet_gateway", description="The only door for people.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("serve", help="serve the page and its API; settings come as WATTFLEET_… variables")
+    household = commands.add_parser("household", help="whose home is whose (needs WATTFLEET_DATABASE_URL)")
+    add = household.add_subparsers(dest="action", required=True, metavar="ACTION").add_parser(
+        "add", help="remember a household and who may see it; repeating it is harmless, another owner is added"
+    )
+    add.add_argument("--id", required=True, help="the household's id, such as h7m2k9x4q8w1z5t3b")
+    add.add_argument("--name", required=True, help="what its people call it")
+    add.add_argument("--owner-issuer", required=True, metavar="URL", help="the identity provider's issuer, exactly")
+    add.add_argument("--owner-subject", required=True, metavar="SUB", help="who the owner is there (the `sub` claim)")
+    add.add_argument("--sockets", default="", metavar="NAMES", help='names from socket 1 on: "Heat pump,Kitchen"')
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""How the database came to its present shape, step by step; `migrate` takes it there.
+
+The steps are shipped in the package and applied when the gateway starts, so that nobody can forget them. A new step:
+`alembic revision --autogenerate` with this folder as its script location; a test compares the steps with the tables.
+"""
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, text
+
+# Any number will do, as long as nothing else in the database locks it.
+_LOCK = 7_392_001
+
+
+def migrate(engine: Engine) -> None:
+    """Applies the steps that are missing, one gateway at a time, all or none."""
+    config = Config()
+    config.set_main_option("script_location", "wattfleet_gateway:migrations")
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

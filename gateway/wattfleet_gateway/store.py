@@ -1,0 +1,163 @@
+"""What the gateway remembers: people, their sessions, whose home is whose, and what people call things.
+
+People are known by the provider's `issuer` and `subject`, never by a name or an address, which may be given to somebody
+else. Of a session's cookie only a hash is kept. Readings are not here; they live in the shards. Calls are synchronous
+and short, so endpoints that use them are plain functions, which the framework runs in threads.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import BigInteger, Engine, ForeignKey, MetaData, UniqueConstraint, event, make_url
+from sqlmodel import Column, Field, Session, SQLModel, col, create_engine, delete, select
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.socket import SocketNumber
+
+_BUSY_TIMEOUT_MS = 5_000
+# Constraints get names from this, so that a later migration can change them on every database.
+_NAMES = {"ix": "ix_%(column_0_label)s", "uq": "uq_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
+_NAMES["fk"] = "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s"
+
+
+class _Table(SQLModel):
+    metadata = MetaData(naming_convention=_NAMES)
+
+
+def _reference(target: str, primary: bool = False) -> Column[Any]:
+    return Column(ForeignKey(target, ondelete="CASCADE"), primary_key=primary, nullable=False, index=not primary)
+
+
+class User(_Table, table=True):
+    """A person, as the identity provider `issuer` knows one. name: as last told by the provider."""
+
+    __tablename__ = "users"
+    __table_args__ = (UniqueConstraint("issuer", "subject"),)
+    id: int | None = Field(default=None, primary_key=True)
+    issuer: str
+    subject: str
+    name: str = ""
+
+
+class SessionRow(_Table, table=True):
+    """A signed-in browser. id: SHA-256 of the cookie, in hex. Times in Unix seconds."""
+
+    __tablename__ = "sessions"
+    id: str = Field(primary_key=True, max_length=64)
+    user_id: int = Field(sa_column=_reference("users.id"))
+    id_token: str
+    seen_at_s: int = Field(sa_type=BigInteger)
+    expires_at_s: int = Field(sa_type=BigInteger, index=True)
+
+
+class HouseholdRow(_Table, table=True):
+    """A home and the name that its people gave it."""
+
+    __tablename__ = "households"
+    id: str = Field(primary_key=True, max_length=27)
+    name: str
+
+
+class Membership(_Table, table=True):
+    """This person may see this household."""
+
+    __tablename__ = "memberships"
+    user_id: int = Field(sa_column=_reference("users.id", primary=True))
+    household_id: str = Field(sa_column=_reference("households.id", primary=True))
+
+
+class SocketRow(_Table, table=True):
+    """What a household calls one of its sockets."""
+
+    __tablename__ = "sockets"
+    household_id: str = Field(sa_column=_reference("households.id", primary=True))
+    number: int = Field(primary_key=True)
+    name: str
+
+
+METADATA = _Table.metadata
+
+
+def open_database(url: str) -> Engine:
+    """An engine for `url`. A new SQLite file is readable by its owner only, since sessions are in it."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        _create_private_file(make_url(url).database)
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _create_private_file(database: str | None) -> None:
+    if database and database != ":memory:":
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(database, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # WAL: people read while somebody is written. SQLite checks foreign keys only when asked to.
+    for pragma in ("journal_mode = WAL", "foreign_keys = ON", f"busy_timeout = {_BUSY_TIMEOUT_MS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+class Store:
+    """Questions and changes about people and homes, one transaction each."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def ensure_user(self, issuer: str, subject: str, name: str = "") -> int:
+        """The number of that person, who is remembered from now on; a name that is given replaces the old one."""
+        with Session(self.engine) as session:
+            user = session.exec(select(User).where(User.issuer == issuer, User.subject == subject)).one_or_none()
+            user = user or User(issuer=issuer, subject=subject)
+            user.name = name or user.name
+            session.add(user)
+            session.commit()
+            if user.id is None:
+                raise RuntimeError("the database gave a person no number")
+            return user.id
+
+    def households_of(self, user_id: int) -> Sequence[HouseholdRow]:
+        """The households that this person may see, by name."""
+        wanted = (
+            select(HouseholdRow)
+            .join(Membership, col(Membership.household_id) == col(HouseholdRow.id))
+            .where(Membership.user_id == user_id)
+            .order_by(HouseholdRow.name, HouseholdRow.id)
+        )
+        with Session(self.engine) as session:
+            return session.exec(wanted).all()
+
+    def household_of(self, user_id: int, household: HouseholdId) -> HouseholdRow | None:
+        """That household, when this person may see it."""
+        with Session(self.engine) as session:
+            if session.get(Membership, (user_id, household)) is None:
+                return None
+            return session.get(HouseholdRow, household)
+
+    def ensure_household(self, household: HouseholdId, name: str, owner: int) -> None:
+        """Remembers or renames a household, and lets `owner` see it."""
+        with Session(self.engine) as session:
+            session.merge(HouseholdRow(id=household, name=name))
+            session.flush()
+            session.merge(Membership(user_id=owner, household_id=household))
+            session.commit()
+
+    def socket_names(self, household: HouseholdId) -> dict[int, str]:
+        """What the household calls its sockets, by number, in order."""
+        wanted = select(SocketRow).where(SocketRow.household_id == household).order_by(col(SocketRow.number))
+        with Session(self.engine) as session:
+            return {row.number: row.name for row in session.exec(wanted)}
+
+    def name_socket(self, household: HouseholdId, number: SocketNumber, name: str) -> None:
+        """From now on the household calls that socket `name`."""
+        with Session(self.engine) as session:
+            session.merge(SocketRow(household_id=household, number=number, name=name))
+            session.commit()
+
+    def forget_sessions(self, expired_by_s: int) -> None:
+        """Removes the sessions that ended before `expired_by_s` (Unix time, s)."""
+        with Session(self.engine) as session:
+            session.exec(delete(SessionRow).where(col(SessionRow.expires_at_s) <= expired_by_s))
+            session.commit()
