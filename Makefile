@@ -11,6 +11,8 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c '$(FITS)' 2>/dev/null && { command -v $$python; break; }; done)
 STEP = $(if $(PYTHON),$(PYTHON),$(error Python 3.11 or newer with venv is needed, and no python3 on PATH is that))
 VENV := .venv/bin
+# Python keeps compiled modules, whatever the machine says: a dozen processes of the demo start from them.
+export PYTHONDONTWRITEBYTECODE :=
 # Our own programs come first, whatever the machine has.
 OWN_PATH := PATH="$(CURDIR)/.cache/bin:$(CURDIR)/$(VENV):$$PATH"
 

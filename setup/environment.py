@@ -19,10 +19,8 @@ def main() -> None:
         with step("Python environment", "about 130 packages into .venv") as running:
             # An environment that is there keeps its Python; a new one gets the one that runs this script.
             python = [] if VENV.exists() else ["--python", sys.executable]
-            # Compiled now, once, instead of by each of a dozen processes that the demo starts at the same time.
-            compiled = "--compile-bytecode"
             own = {"UV_PROJECT_ENVIRONMENT": str(VENV), "UV_PYTHON_DOWNLOADS": "never"}
-            running.run(BIN / "uv", "sync", "--frozen", "--all-packages", "--all-extras", compiled, *python, env=own)
+            running.run(BIN / "uv", "sync", "--frozen", "--all-packages", "--all-extras", *python, env=own)
             STAMP.write_text(made_from)
 
 

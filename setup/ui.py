@@ -42,6 +42,7 @@ def environment() -> dict[str, str]:
         "REFLEX_DIR": str(CACHE / "reflex"),
         "BUN_INSTALL": str(CACHE / "bun-home"),
         "BUN_INSTALL_CACHE_DIR": str(CACHE / "bun-packages"),
+        "BUN_RUNTIME_TRANSPILER_CACHE_PATH": str(CACHE / "bun-home"),
         # Named, because Reflex otherwise measures which of two registries answers faster, one of them a foreign mirror.
         "NPM_CONFIG_REGISTRY": npm_registry(),
     }
