@@ -31,6 +31,17 @@ def encode(readings: HomeReadings) -> bytes:
 
 def decode(message: bytes) -> HomeReadings:
     """The readings in `message`; raises ValueError with the reason when it is not one of ours."""
+    readings = parse(message)
+    return HomeReadings(
+        readings.sequence,
+        readings.interval_start_ms,
+        tuple(_unscaled(value, 10) for value in readings.power_dw),
+        tuple(_unscaled(value, 100) for value in readings.temperature_cc),
+    )
+
+
+def parse(message: bytes) -> Readings:
+    """The same, still in scaled integers; raises ValueError with the reason when it is not one of ours."""
     if len(message) > MAX_MESSAGE_BYTES:
         raise ValueError("oversized")
     try:
@@ -41,12 +52,7 @@ def decode(message: bytes) -> HomeReadings:
         raise ValueError("unknown-version")
     if max(len(readings.power_dw), len(readings.temperature_cc)) > MAX_SOCKETS:
         raise ValueError("too-many-sockets")
-    return HomeReadings(
-        readings.sequence,
-        readings.interval_start_ms,
-        tuple(_unscaled(value, 10) for value in readings.power_dw),
-        tuple(_unscaled(value, 100) for value in readings.temperature_cc),
-    )
+    return readings
 
 
 def _scaled(value: float | None, per_unit: int) -> int:

@@ -1,0 +1,124 @@
+"""Decoding thousands of messages at once means the same as decoding each by itself, for any bytes at all."""
+
+import random
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.reading import MISSING, HomeReadings
+from wattfleet_tenants.socket import MAX_SOCKETS
+from wattfleet_tenants.wire import batch, codec
+from wattfleet_tenants.wire.readings_pb2 import Readings
+
+HOME = HouseholdId("h0123456789abcdefghij")
+
+int32 = st.integers(-(2**31), 2**31 - 1)
+values = st.lists(int32, max_size=MAX_SOCKETS + 2)
+proto = st.builds(
+    Readings,
+    version=st.sampled_from([0, 1, 1, 1, 2]),
+    sequence=st.integers(0, 2**32 - 1),
+    interval_start_ms=st.integers(0, 2**64 - 1),
+    power_dw=values,
+    temperature_cc=st.one_of(st.just([]), values),
+).map(lambda message: message.SerializeToString(deterministic=True))
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    message = bytearray(draw(proto))
+    for _ in range(draw(st.integers(1, 3))):
+        if message:
+            message[draw(st.integers(0, min(len(message), 24) - 1))] = draw(st.integers(0, 255))
+    return bytes(message)
+
+
+# Each kind several times over, so that matrices of damaged and of whole messages are made.
+payloads = st.lists(
+    st.tuples(st.one_of(proto, damaged(), st.binary(max_size=40), st.binary(min_size=1000, max_size=1100)),
+              st.sampled_from([1, 9])), max_size=8
+).map(lambda kinds: [payload for payload, times in kinds for _ in range(times)])  # fmt: skip
+
+
+def one_by_one(payload: bytes) -> HomeReadings | str:
+    try:
+        return codec.decode(payload)
+    except ValueError as error:
+        return str(error)
+
+
+def at_once(messages: Sequence[bytes]) -> list[HomeReadings | str]:
+    outcome: dict[int, HomeReadings | str] = {}
+    batches, unreadable = batch.decode([(HouseholdId(f"h{i:020d}"), message) for i, message in enumerate(messages)])
+    for found in batches:
+        for row, position in enumerate(found.positions.tolist()):
+            assert position not in outcome
+            assert found.households[row] == f"h{position:020d}".encode()
+            outcome[position] = HomeReadings(
+                int(found.sequence[row]),
+                int(found.interval_start_ms[row]),
+                tuple(None if v == MISSING else v / 10 for v in found.power_dw[row].tolist()),
+                tuple(None if v == MISSING else v / 100 for v in found.temperature_cc[row].tolist()),
+            )
+    for refused in unreadable:
+        assert refused.position not in outcome
+        outcome[refused.position] = refused.reason
+    return [outcome[i] for i in range(len(messages))]
+
+
+@given(payloads)
+def test_a_batch_says_of_every_message_what_the_codec_says(messages: list[bytes]) -> None:
+    assert at_once(messages) == [one_by_one(message) for message in messages]
+
+
+@given(st.lists(st.integers(0, 100_000), min_size=1, max_size=MAX_SOCKETS), st.integers(0, 70))
+def test_every_count_of_sockets_and_thermometers_is_read_column_by_column(powers: list[int], thermometers: int) -> None:
+    thermometers = min(thermometers, MAX_SOCKETS)
+    message = codec.encode(
+        HomeReadings(7, 60_000, tuple(v / 10 for v in powers), tuple(20.5 for _ in range(thermometers)))
+    )
+    batches, unreadable = batch.decode([(HOME, message)] * 10)
+    assert not unreadable
+    assert len(batches) == 1, "one matrix"
+    assert batches[0].power_dw.tolist() == [powers] * 10
+    assert batches[0].temperature_cc.shape == (10, thermometers)
+
+
+def test_rows_can_be_picked() -> None:
+    messages = [(HOME, codec.encode(HomeReadings(i + 1, 60_000, (float(i),)))) for i in range(20)]
+    (found,), _ = batch.decode(messages)
+    odd = found.only(found.sequence % 2 == 1)
+    assert odd.power_dw[:, 0].tolist() == [v * 10 for v in range(0, 20, 2)]
+    assert odd.positions.tolist() == list(range(0, 20, 2))
+
+
+@pytest.mark.parametrize("kind", ["every message another layout", "random bytes", "small groups"])
+def test_hostile_variety_costs_each_message_the_same(kind: str) -> None:
+    def cost(count: int) -> float:
+        chance = random.Random(7)
+        messages = [(HOME, _hostile(kind, i, chance)) for i in range(count)]
+        start = time.process_time()
+        batch.decode(messages)
+        return time.process_time() - start
+
+    cost(500)
+    few, many = cost(2_000), cost(16_000)
+    # Eight times as many may cost at most three times eight (a shared machine's noise), not 64 times.
+    assert many < 24 * max(few, 0.01)
+
+
+def _hostile(kind: str, i: int, chance: random.Random) -> bytes:
+    if kind == "random bytes":
+        return chance.randbytes(chance.randrange(1024))
+    sockets = 1 + (i % MAX_SOCKETS if kind.startswith("every") else i // 9 % MAX_SOCKETS)
+    readings = HomeReadings(i + 1, 60_000, (1.0,) * sockets, (2.0,) * (i // MAX_SOCKETS % MAX_SOCKETS))
+    return codec.encode(readings)
+
+
+def test_missing_stays_missing() -> None:
+    (found,), _ = batch.decode([(HOME, codec.encode(HomeReadings(1, 60_000, (None, 1.0)))) for _ in range(9)])
+    assert (found.power_dw[:, 0] == np.int32(MISSING)).all()

@@ -1,0 +1,189 @@
+"""Thousands of messages at once: joined, looked at as one matrix of bytes, and read column by column.
+
+Agents write their fields in one order with fixed widths, so all messages of one length (and one count of sockets) have
+the same layout, and a column of the matrix is the same field in all of them. A message that differs in any tag is
+still right protobuf perhaps: it is parsed by itself, slower but with the same outcome. So what a home may send is
+defined by `codec.parse` alone, and each message costs the same bounded work however odd its neighbours are.
+
+    08 01 | 15 sequence (4) | 19 interval start (8) | 22 length powers (4 each) | 2a length temperatures (4 each)
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.socket import MAX_SOCKETS
+from wattfleet_tenants.wire import codec
+from wattfleet_tenants.wire.readings_pb2 import Readings
+
+Incoming = tuple[HouseholdId, bytes]
+
+_SEQUENCE, _INTERVAL_START, _POWER_TAG = 3, 8, 16
+_TAGS = ((0, 0x08), (1, codec.VERSION), (2, 0x15), (7, 0x19), (_POWER_TAG, 0x22))
+_TEMPERATURE = 0x2A
+_VALUE_BYTES = 4
+# Setting up a matrix costs as much as parsing about eight messages one by one.
+_WORTH_A_MATRIX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PowerBatch:
+    """Messages with equally many values. Row i stands for the message at positions[i] of what was decoded.
+
+    interval_start_ms: Unix time. power_dw[i, j]: deciwatts of socket j + 1; temperature_cc[i, j]: hundredths of a °C of
+    thermometer j + 1; `reading.MISSING` where there is no reading.
+    """
+
+    positions: NDArray[np.intp]
+    households: NDArray[np.bytes_]
+    sequence: NDArray[np.uint32]
+    interval_start_ms: NDArray[np.uint64]
+    power_dw: NDArray[np.int32]
+    temperature_cc: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def only(self, rows: NDArray[np.bool_]) -> "PowerBatch":
+        """The batch of those rows that are marked."""
+        return PowerBatch(
+            self.positions[rows],
+            self.households[rows],
+            self.sequence[rows],
+            self.interval_start_ms[rows],
+            self.power_dw[rows],
+            self.temperature_cc[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The message at `position` is not one of ours, because of `reason`."""
+
+    position: int
+    reason: str
+
+
+def decode(messages: Sequence[Incoming]) -> tuple[list[PowerBatch], list[Unreadable]]:
+    """All of `messages`, each in exactly one batch or unreadable, whatever bytes they are."""
+    batches: list[PowerBatch] = []
+    singles: list[int] = []
+    for (length, first, second), positions in _by_layout(messages).items():
+        layout = _layout(length, first, second)
+        if layout is None or len(positions) < _WORTH_A_MATRIX:
+            singles.extend(positions)
+            continue
+        batch, odd = _read_columns(messages, positions, layout)
+        singles.extend(odd)
+        if len(batch):
+            batches.append(batch)
+    parsed, unreadable = _parse_one_by_one(messages, singles)
+    return batches + parsed, unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    sockets: int
+    thermometers: int
+    power_at: int
+    temperature_at: int
+    tags: tuple[tuple[int, int], ...]
+
+
+def _by_layout(messages: Sequence[Incoming]) -> dict[tuple[int, int, int], list[int]]:
+    groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+    for position, (_, message) in enumerate(messages):
+        length = len(message)
+        if length <= _POWER_TAG + 2:
+            groups[length, 0, 0].append(position)
+        else:
+            first = message[_POWER_TAG + 1]
+            groups[length, first, message[_POWER_TAG + 2] if first > 0x7F else 0].append(position)
+    return groups
+
+
+def _layout(length: int, first: int, second: int) -> _Layout | None:
+    """Where the fields are in messages of `length` bytes whose powers' length is the varint `first`, `second`."""
+    if second > 0x7F or (first > 0x7F and not second):
+        return None
+    power_bytes = (first & 0x7F) | second << 7
+    power_at = _POWER_TAG + 1 + len(_varint(power_bytes))
+    temperature_tag = power_at + power_bytes
+    temperature_bytes = _payload_after_tag(length - temperature_tag)
+    if temperature_bytes is None or power_bytes % _VALUE_BYTES or not power_bytes:
+        return None
+    sockets, thermometers = power_bytes // _VALUE_BYTES, temperature_bytes // _VALUE_BYTES
+    if max(sockets, thermometers) > MAX_SOCKETS:
+        return None
+    tags = _TAGS
+    if thermometers:
+        head = (_TEMPERATURE, *_varint(temperature_bytes))
+        tags += tuple((temperature_tag + i, byte) for i, byte in enumerate(head))
+    return _Layout(sockets, thermometers, power_at, length - temperature_bytes, tags)
+
+
+def _payload_after_tag(rest: int) -> int | None:
+    """How many bytes of values a field of `rest` bytes holds behind its tag and length; None when that cannot be."""
+    if rest == 0:
+        return 0
+    for values in (rest - 2, rest - 3):
+        if values > 0 and values % _VALUE_BYTES == 0 and 1 + len(_varint(values)) + values == rest:
+            return values
+    return None
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80, value >> 7])
+
+
+def _read_columns(messages: Sequence[Incoming], positions: list[int], layout: _Layout) -> tuple[PowerBatch, list[int]]:
+    """The batch of all messages that have the layout's tags, and the positions of those that do not."""
+    joined = b"".join([messages[position][1] for position in positions])
+    rows = np.frombuffer(joined, np.uint8).reshape(len(positions), -1)
+    at = np.array(positions, np.intp)
+    ours = np.logical_and.reduce([rows[:, column] == byte for column, byte in layout.tags])
+    odd: list[int] = at[~ours].tolist()
+    if odd:
+        rows, at = rows[ours], at[ours]
+    temperatures = _column(rows, layout.temperature_at, _VALUE_BYTES * layout.thermometers)
+    batch = PowerBatch(
+        at,
+        np.array([messages[position][0] for position in at], np.bytes_),
+        _column(rows, _SEQUENCE, 4).view("<u4").reshape(-1),
+        _column(rows, _INTERVAL_START, 8).view("<u8").reshape(-1),
+        _column(rows, layout.power_at, _VALUE_BYTES * layout.sockets).view("<i4"),
+        temperatures.view("<i4") if layout.thermometers else np.empty((len(at), 0), np.int32),
+    )
+    return batch, odd
+
+
+def _column(rows: NDArray[np.uint8], start: int, width: int) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(rows[:, start : start + width])
+
+
+def _parse_one_by_one(messages: Sequence[Incoming], positions: list[int]) -> tuple[list[PowerBatch], list[Unreadable]]:
+    shapes: dict[tuple[int, int], list[tuple[int, Readings]]] = defaultdict(list)
+    unreadable = []
+    for position in positions:
+        try:
+            readings = codec.parse(messages[position][1])
+        except ValueError as error:
+            unreadable.append(Unreadable(position, str(error)))
+            continue
+        shapes[len(readings.power_dw), len(readings.temperature_cc)].append((position, readings))
+    return [_batch_of(messages, parsed) for parsed in shapes.values()], unreadable
+
+
+def _batch_of(messages: Sequence[Incoming], parsed: list[tuple[int, Readings]]) -> PowerBatch:
+    return PowerBatch(
+        np.array([position for position, _ in parsed], np.intp),
+        np.array([messages[position][0] for position, _ in parsed], np.bytes_),
+        np.array([readings.sequence for _, readings in parsed], np.uint32),
+        np.array([readings.interval_start_ms for _, readings in parsed], np.uint64),
+        np.array([readings.power_dw for _, readings in parsed], np.int32).reshape(len(parsed), -1),
+        np.array([readings.temperature_cc for _, readings in parsed], np.int32).reshape(len(parsed), -1),
+    )
