@@ -77,7 +77,7 @@ check-lock: $(UV)
 	@$(STEP) setup/run.py "Lock file" "fits pyproject.toml; else: make generate" .cache/bin/uv lock --check
 
 # The set-up. A program of the machine's own that has gone since counts as not made.
-GONE := $(foreach name,uv victoria-metrics,$(if $(wildcard .cache/bin/$(name)),,.cache/done/$(name)))
+GONE := $(foreach name,uv victoria-metrics,$(if $(realpath .cache/bin/$(name)),,.cache/done/$(name)))
 $(GONE): FORCE
 .PHONY: FORCE chromium
 

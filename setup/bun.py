@@ -67,7 +67,7 @@ def fetch(running: Step, package: str, folder: Path) -> Path:
         with urllib.request.urlopen(address, timeout=60, context=trust) as answer, archive.open("wb") as file:  # noqa: S310
             shutil.copyfileobj(answer, file)
     except OSError as error:
-        raise StepFailedError(f"{address} was not to be had: {error}") from error
+        raise StepFailedError(f"@oven/{package} was not to be had from the npm registry: {error}") from error
     return archive
 
 

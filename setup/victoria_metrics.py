@@ -111,6 +111,13 @@ def from_debian(running: Step) -> Path:
     )
 
 
+def link_from(folder: Path, tool: str) -> None:
+    """Link a program under its plain name, however it is called there; one that is not there leaves no link."""
+    (BIN / tool).unlink(missing_ok=True)
+    if program := next((folder / name for name in (tool, f"{tool}-prod") if (folder / name).exists()), None):
+        link(tool, program)
+
+
 def main() -> None:
     """Leave `.cache/bin/victoria-metrics` and, where they come with it, its tools."""
     made_from = fingerprint(SUITE, *map(str, OLDEST))
@@ -126,17 +133,9 @@ def main() -> None:
                 "`brew install victoriametrics`, or from its project's releases or container image",
             )
         with step("VictoriaMetrics", "the store of all readings, a package of 57 MB") as running:
-            if own is not None and is_usable:
-                link("victoria-metrics", own)
-                folder = own.parent
-            else:
-                folder = from_debian(running)
-                link("victoria-metrics", folder / "victoria-metrics")
-            for tool in TOOLS:
-                if program := next(
-                    (folder / name for name in (tool, f"{tool}-prod") if (folder / name).exists()), None
-                ):
-                    link(tool, program)
+            folder = own.parent if own and is_usable else from_debian(running)
+            for tool in ("victoria-metrics", *TOOLS):
+                link_from(folder, tool)
             STAMP.parent.mkdir(parents=True, exist_ok=True)
             STAMP.write_text(made_from)
 
