@@ -7,7 +7,6 @@ event socket on to this backend. The backend therefore accepts sockets of the pu
 import os
 
 import reflex as rx
-
 from wattfleet_ui.bundle import PAGE_ORIGIN_MARKER, SameOriginBundle
 from wattfleet_ui.theme import THEME
 

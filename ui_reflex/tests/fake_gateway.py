@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -49,7 +49,6 @@ class Faults:
     down: bool = False
     signed_out: bool = False
     minute_only: bool = False
-    renamed: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
 def power_w(home: str, number: int, at_ms: int, now_ms: int) -> float | None:
@@ -78,15 +77,75 @@ def power_w(home: str, number: int, at_ms: int, now_ms: int) -> float | None:
     return round(max(base, 0.0), 1)
 
 
+@dataclass
+class World:
+    """The simulated homes as the API tells of them, and what is wrong with them."""
+
+    faults: Faults = field(default_factory=Faults)
+    names: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def viewer(self, wattfleet_session: Annotated[str, Cookie()] = "") -> str:
+        if wattfleet_session not in PEOPLE or self.faults.signed_out:
+            raise HTTPException(401, "Not signed in")
+        return wattfleet_session
+
+    def sockets(self, home: str) -> list[dict[str, Any]]:
+        return [{"number": i, "name": self.names.get((home, i), name)} for i, name in enumerate(NAMES[home], start=1)]
+
+    def now(self, home: str) -> dict[str, Any]:
+        now_ms = int(time.time() * 1000)
+        last = now_ms - now_ms % 60_000 - 60_000
+        lines = []
+        for socket in self.sockets(home):
+            power = power_w(home, socket["number"], last, now_ms)
+            state = "online" if power is not None else "never" if socket["number"] == 7 else "offline"
+            at_ms = {"online": last, "offline": last - 2 * HOUR_MS, "never": None}[state]
+            lines.append({**socket, "power_w": power, "at_ms": at_ms, "state": state})
+        known = [line["power_w"] for line in lines if line["power_w"] is not None]
+        return {"power_w": round(sum(known), 1) if known else None, "at_ms": last, "sockets": lines}
+
+    def live(self, home: str) -> dict[str, Any]:
+        latest, slow = self.now(home), self.faults.minute_only
+        return {
+            "at_ms": latest["at_ms"] if slow else int(time.time() * 1000),
+            "source": "minute" if slow else "live",
+            "power_w": round(latest["power_w"] + (0 if slow else 40 * math.sin(time.time() / 3)), 1),
+            "sockets": [{"number": line["number"], "power_w": line["power_w"]} for line in latest["sockets"]],
+        }
+
+    def buckets(self, home: str, edges: list[tuple[int, int]]) -> list[dict[str, Any]]:
+        now_ms = int(time.time() * 1000)
+        answer = []
+        for socket in self.sockets(home):
+            means, measured = [], []
+            for start, end in edges:
+                # Twelve samples of a bucket are enough to believe it.
+                every = range(start, end, max(60_000, (end - start) // 12 // 60_000 * 60_000))
+                powers = [power_w(home, socket["number"], at, now_ms) for at in every if at < now_ms - 60_000]
+                known = [power for power in powers if power is not None]
+                means.append(round(sum(known) / len(known), 2) if known else None)
+                measured.append(round(len(known) / len(every), 4))
+            answer.append({**socket, "mean_power_w": means, "measured": measured})
+        return answer
+
+    def day(self, home: str, start_ms: int, end_ms: int) -> list[dict[str, Any]]:
+        lines = []
+        for socket in self.buckets(home, [(at, at + 900_000) for at in range(start_ms, end_ms, 900_000)]):
+            parts = zip(socket.pop("mean_power_w"), socket.pop("measured"), strict=True)
+            known = [power * share / 4 for power, share in parts if power is not None]
+            lines.append({**socket, "energy_wh": [round(sum(known), 1) if known else None], "measured": [1.0]})
+        return lines
+
+
 def create_app(static: Path, backend: str) -> FastAPI:
     """The stand-in, serving the page exported into `static` and the backend at `backend` (http://host:port)."""
     app = FastAPI()
-    faults = app.state.faults = Faults()
+    app.state.world = world = World()
     policy = (static / "content-security-policy.txt").read_text().strip()
 
     @app.middleware("http")
     async def answer(request: Request, call_next: Any) -> Response:
-        if faults.down and request.url.path.startswith("/api"):
+        if world.faults.down and request.url.path.startswith("/api"):
             return problem(503, "Unavailable")
         response: Response = await call_next(request)
         response.headers["Content-Security-Policy"] = policy
@@ -96,53 +155,18 @@ def create_app(static: Path, backend: str) -> FastAPI:
     async def as_problem(_request: Request, error: HTTPException) -> Response:
         return problem(error.status_code, str(error.detail))
 
-    def viewer(wattfleet_session: Annotated[str, Cookie()] = "") -> str:
-        if wattfleet_session not in PEOPLE or faults.signed_out:
-            raise HTTPException(401, "Not signed in")
-        return wattfleet_session
+    add_people(app, world)
+    add_readings(app, world)
+    add_page(app, static, backend)
+    return app
 
-    def home(household: str, who: Annotated[str, Depends(viewer)]) -> str:
-        if household not in PEOPLE[who][1]:
-            raise HTTPException(404, "No such household")
-        return household
 
-    AViewer, AHome = Annotated[str, Depends(viewer)], Annotated[str, Depends(home)]  # noqa: N806
-
-    def sockets(of: str) -> list[dict[str, Any]]:
-        return [
-            {"number": i, "name": faults.renamed.get((of, i), name)} for i, name in enumerate(NAMES[of], start=1)
-        ]
-
-    def now_of(of: str) -> dict[str, Any]:
-        now_ms = int(time.time() * 1000)
-        last = now_ms - now_ms % 60_000 - 60_000
-        lines = []
-        for socket in sockets(of):
-            power = power_w(of, socket["number"], last, now_ms)
-            state = "online" if power is not None else "never" if socket["name"] == "Attic" else "offline"
-            at_ms = {"online": last, "offline": last - 2 * HOUR_MS, "never": None}[state]
-            lines.append({**socket, "power_w": power, "at_ms": at_ms, "state": state})
-        known = [line["power_w"] for line in lines if line["power_w"] is not None]
-        return {"power_w": round(sum(known), 1) if known else None, "at_ms": last, "sockets": lines}
-
-    def buckets(of: str, edges: list[tuple[int, int]]) -> list[dict[str, Any]]:
-        now_ms = int(time.time() * 1000)
-        answer = []
-        for socket in sockets(of):
-            means, measured = [], []
-            for start, end in edges:
-                stride = max(60_000, (end - start) // 12 // 60_000 * 60_000)
-                all_of = range(start, end, stride)
-                powers = [power_w(of, socket["number"], at, now_ms) for at in all_of if at < now_ms - 60_000]
-                known = [power for power in powers if power is not None]
-                means.append(round(sum(known) / len(known), 2) if known else None)
-                measured.append(round(len(known) / len(all_of), 4))
-            answer.append({**socket, "mean_power_w": means, "measured": measured})
-        return answer
+def add_people(app: FastAPI, world: World) -> None:
+    """Signing in and out, who somebody is, and the switches for faults."""
 
     @app.get("/auth/sign-in")
     def sign_in(return_to: str = "/", who: str = "alice") -> Response:
-        faults.signed_out = False
+        world.faults.signed_out = False
         response = RedirectResponse(return_to, 303)
         response.set_cookie("wattfleet_session", who, httponly=True, samesite="lax")
         return response
@@ -155,87 +179,78 @@ def create_app(static: Path, backend: str) -> FastAPI:
 
     @app.post("/fake/{fault}")
     def switch(fault: str, on: bool) -> None:
-        setattr(faults, fault, on)
+        setattr(world.faults, fault, on)
 
     @app.get("/api/v1/viewer")
-    def get_viewer(who: AViewer) -> Any:
+    def viewer(who: Annotated[str, Depends(world.viewer)]) -> Any:
         return {"name": PEOPLE[who][0]}
 
     @app.get("/api/v1/households")
-    def get_households(who: AViewer) -> Any:
-        return [HOMES[of] for of in PEOPLE[who][1]]
+    def households(who: Annotated[str, Depends(world.viewer)]) -> Any:
+        return [HOMES[home] for home in PEOPLE[who][1]]
 
+
+def add_readings(app: FastAPI, world: World) -> None:
+    """What belongs to one home."""
+
+    def home_of(household: str, who: Annotated[str, Depends(world.viewer)]) -> str:
+        if household not in PEOPLE[who][1]:
+            raise HTTPException(404, "No such household")
+        return household
+
+    Home = Annotated[str, Depends(home_of)]  # noqa: N806 (a type)
     api = "/api/v1/households/{household}"
 
     @app.patch(api + "/sockets/{number}")
-    def rename(of: AHome, number: int, body: dict[str, str]) -> Any:
-        faults.renamed[of, number] = body["name"]
+    def rename(home: Home, number: int, body: dict[str, str]) -> Any:
+        world.names[home, number] = body["name"]
         return {"number": number, "name": body["name"]}
 
     @app.get(api + "/readings/now")
-    def get_now(of: AHome) -> Any:
-        return now_of(of)
+    def now(home: Home) -> Any:
+        return world.now(home)
 
     @app.get(api + "/readings/range")
-    def get_range(of: AHome, start: datetime, end: datetime, step_s: int) -> Any:
+    def readings_range(home: Home, start: datetime, end: datetime, step_s: int) -> Any:
         edges = edges_of(start, end, step_s)
-        return {"step_s": step_s, "start_ms": [edge[0] for edge in edges], "sockets": buckets(of, edges)}
+        return {"step_s": step_s, "start_ms": [edge[0] for edge in edges], "sockets": world.buckets(home, edges)}
 
     @app.get(api + "/readings/energy")
-    def get_energy(of: AHome, start: date, end: date, by: str) -> Any:
-        zone = ZoneInfo(str(HOMES[of]["time_zone"]))
-        days = [start + timedelta(days=i) for i in range((end - start).days + 1)]
-        marks = [int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000) for day in days]
-        minutes = range(marks[0], marks[-1], 900_000)
-        lines = []
-        for socket in buckets(of, [(at, at + 900_000) for at in minutes]):
-            parts = zip(socket["mean_power_w"], socket["measured"], strict=True)
-            known = [power * share / 4 for power, share in parts if power is not None]
-            lines.append(
-                {
-                    "number": socket["number"],
-                    "name": socket["name"],
-                    "energy_wh": [round(sum(known), 1) if known else None],
-                    "measured": [len(known) / len(minutes)],
-                }
-            )
-        return {
-            "by": by, "time_zone": str(zone), "start_ms": marks[:-1], "end_ms": marks[1:], "sockets": lines
-        }  # fmt: skip
+    def energy(home: Home, start: date, end: date, by: str) -> Any:
+        zone = ZoneInfo(str(HOMES[home]["time_zone"]))
+        start_ms, end_ms = (ms(datetime(day.year, day.month, day.day, tzinfo=zone)) for day in (start, end))
+        day = {"start_ms": [start_ms], "end_ms": [end_ms], "sockets": world.day(home, start_ms, end_ms)}
+        return {"by": by, "time_zone": str(zone), **day}
 
     @app.get(api + "/readings/export.csv")
-    def export(of: AHome, start: datetime, end: datetime, step_s: int) -> Response:
+    def export(home: Home, start: datetime, end: datetime, step_s: int) -> Response:
         edges = edges_of(start, end, step_s)
         text = io.StringIO()
         out = csv.writer(text)
         out.writerow(["time", "socket", "name", "mean_power_w", "measured"])
-        for socket in buckets(of, edges):
+        for socket in world.buckets(home, edges):
             for (at, _), mean, share in zip(edges, socket["mean_power_w"], socket["measured"], strict=True):
                 out.writerow([at, socket["number"], socket["name"], mean, share])
         disposition = {"Content-Disposition": 'attachment; filename="readings.csv"'}
         return Response(text.getvalue(), media_type="text/csv", headers=disposition)
 
     @app.get(api + "/quarantine")
-    def quarantine(of: AHome) -> Any:
+    def quarantine(home: Home) -> Any:
         last = int((time.time() - 5 * 3600) * 1000)
-        return [{"reason": "implausible-power", "count": 3, "last_ms": last}] if of == HOUSE else []
+        return [{"reason": "implausible-power", "count": 3, "last_ms": last}] if home == HOUSE else []
 
     @app.get(api + "/live")
-    def live(of: AHome, request: Request) -> Response:
+    def live(home: Home, request: Request) -> Response:
         async def events() -> AsyncIterator[str]:
-            while not await request.is_disconnected():
-                latest = now_of(of)
-                pairs = [{"number": line["number"], "power_w": line["power_w"]} for line in latest["sockets"]]
-                source = "minute" if faults.minute_only else "live"
-                at_ms = latest["at_ms"] if faults.minute_only else int(time.time() * 1000)
-                swing = 0 if faults.minute_only else 40 * math.sin(time.time() / 3)
-                body = {
-                    "at_ms": at_ms, "source": source, "power_w": round(latest["power_w"] + swing, 1), "sockets": pairs
-                }  # fmt: skip
-                yield f"event: reading\ndata: {json.dumps(body)}\n\n"
+            while not await request.is_disconnected() and not world.faults.signed_out:
+                yield f"event: reading\ndata: {json.dumps(world.live(home))}\n\n"
                 await asyncio.sleep(1)
 
         return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def add_page(app: FastAPI, static: Path, backend: str) -> None:
+    """The exported page, and its event socket passed on to its backend."""
 
     @app.websocket("/_event/")
     async def event_socket(socket: WebSocket) -> None:
@@ -248,8 +263,6 @@ def create_app(static: Path, backend: str) -> FastAPI:
             if found.is_file() and found.is_relative_to(static.resolve()):
                 return FileResponse(found)
         return FileResponse(static / "404.html", 404)
-
-    return app
 
 
 async def pass_on(socket: WebSocket, backend: str) -> None:

@@ -5,7 +5,7 @@ cover was measured. Times become labels here, in the household's zone, so that t
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -92,10 +92,10 @@ def since(answer: Range, start: datetime) -> Range:
     return answer.model_copy(update={"start_ms": answer.start_ms[first:], "sockets": sockets})
 
 
-def measured_share(answer: Range) -> float:
-    """How much of all sockets' time was measured, 0..1; 0 for a home without sockets."""
-    shares = [measured for socket in answer.sockets for measured in socket.measured]
-    return sum(shares) / len(shares) if shares else 0.0
+def measured_share(answer: Range, numbers: Container[int]) -> float:
+    """How much of these sockets' time was measured, 0..1; 1 when there was nothing to measure."""
+    shares = [measured for socket in answer.sockets if socket.number in numbers for measured in socket.measured]
+    return sum(shares) / len(shares) if shares else 1.0
 
 
 def totals_w(answer: Range) -> list[float | None]:
@@ -103,7 +103,9 @@ def totals_w(answer: Range) -> list[float | None]:
 
     A sum without the oven is not the home's power, and would pass for a quiet moment.
     """
-    heard = [socket.mean_power_w for socket in answer.sockets if any(power is not None for power in socket.mean_power_w)]
+    heard = [
+        socket.mean_power_w for socket in answer.sockets if any(power is not None for power in socket.mean_power_w)
+    ]
     return [
         sum(power for power in bucket if power is not None) if all(power is not None for power in bucket) else None
         for bucket in zip(*heard, strict=True)
@@ -122,7 +124,7 @@ def always_on_w(totals: Sequence[float | None]) -> float | None:
 
 
 def stacked_power(answer: Range, zone: ZoneInfo) -> StackedPower:
-    """The chart of a range: a row per bucket, placed at the bucket's middle."""
+    """The chart of a range: a row per bucket, placed at its middle; a band per socket that was measured at all."""
     groups = _bands(answer)
     rows: list[ChartRow] = []
     for i, start_ms in enumerate(answer.start_ms):
@@ -152,6 +154,7 @@ def _bands(answer: Range) -> list[tuple[Band, list[SocketRange]]]:
     colored = [
         (Band(f"socket{socket.number}", socket.name, socket_color(i)), socket)
         for i, socket in enumerate(answer.sockets)
+        if any(power is not None for power in socket.mean_power_w)
     ]
     if len(colored) <= MOST_BANDS:
         return [(band, [socket]) for band, socket in colored]

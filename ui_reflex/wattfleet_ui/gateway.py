@@ -165,9 +165,7 @@ class Gateway:
             headers={**self._headers, "Sec-Fetch-Site": "same-origin"},
         )
 
-    async def _get(
-        self, path: str, answer: TypeAdapter[AnswerType], query: dict[str, str] | None = None
-    ) -> AnswerType:
+    async def _get(self, path: str, answer: TypeAdapter[AnswerType], query: dict[str, str] | None = None) -> AnswerType:
         response = await self._send("GET", path, params=query, headers=self._headers)
         try:
             return answer.validate_json(response.content)

@@ -1,3 +1,5 @@
+# mypy: disable-error-code=no-any-return
+# (Reflex's components are made by factories without types.)
 """What a visitor sees before signing in: what this is, what it promises, one button."""
 
 import reflex as rx
@@ -18,7 +20,12 @@ def landing() -> rx.Component:
         rx.flex(
             brand("/"),
             rx.heading(
-                "Know what your home draws.", size="9", as_="h1", trim="start", letter_spacing="-0.035em"
+                "Know what your home draws.",
+                size="9",
+                as_="h1",
+                trim="start",
+                letter_spacing="-0.035em",
+                text_wrap="balance",
             ),
             rx.text(
                 "Wattfleet measures every socket of your home, minute by minute, and shows it to you and nobody else.",
@@ -38,7 +45,8 @@ def landing() -> rx.Component:
             max_width="760px",
             margin="0 auto",
             padding="9vh 20px 48px",
-        )
+        ),
+        class_name="wf-landing",
     )
 
 

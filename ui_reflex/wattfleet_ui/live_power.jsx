@@ -152,9 +152,9 @@ function Sparkline({ recent, points }) {
   const known = line.filter((point) => point.power_w !== null);
   if (known.length < 2) return <div className="wf-spark" />;
   const end = known.at(-1).at_ms;
-  const start = end - KEEP_MS;
+  const start = known.find((point) => point.at_ms >= end - KEEP_MS).at_ms;
   const top = Math.max(...known.map((point) => point.power_w), 1) * 1.08;
-  const x = (point) => ((point.at_ms - start) / KEEP_MS) * width;
+  const x = (point) => ((point.at_ms - start) / (end - start || 1)) * width;
   const y = (point) => height - 1 - (Math.max(point.power_w, 0) / top) * (height - 3);
   const runs = [];
   let previous = null;

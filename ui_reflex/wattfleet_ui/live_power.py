@@ -20,8 +20,9 @@ class LivePower(rx.Component):
     stored: rx.Var[str]
     stored_at_ms: rx.Var[int]
     recent: rx.Var[list[object]]
-    on_minute: rx.EventHandler[rx.event.no_args_event_spec]
-    on_ended: rx.EventHandler[rx.event.no_args_event_spec]
+    # Reflex reads the signature of the event from this subscript, which is no type.
+    on_minute: rx.EventHandler[rx.event.no_args_event_spec]  # type: ignore[type-arg, valid-type]
+    on_ended: rx.EventHandler[rx.event.no_args_event_spec]  # type: ignore[type-arg, valid-type]
 
 
 class LiveSocketPower(rx.Component):

@@ -1,3 +1,5 @@
+# mypy: disable-error-code=no-any-return
+# (Reflex's components are made by factories without types.)
 """What stands in the page's place when there is no home to show, and the quiet notes above one.
 
 Each says what happened and what to do next; none leaves a spinner turning.
@@ -27,9 +29,7 @@ def signed_out() -> rx.Component:
         "log-in",
         "Please sign in",
         "You are not signed in, or your session has ended.",
-        rx.link(
-            rx.button("Sign in", size="3"), href=Overview.sign_in_url, custom_attrs={"reloadDocument": True}
-        ),
+        rx.link(rx.button("Sign in", size="3"), href=Overview.sign_in_url, custom_attrs={"reloadDocument": True}),
     )
 
 
@@ -111,7 +111,7 @@ def undo_bar() -> rx.Component:
     )
 
 
-def _note(icon: str, text: rx.Var[str] | rx.Component, color: str) -> rx.Component:
+def _note(icon: str, text: str | rx.Component, color: str) -> rx.Component:
     return rx.callout.root(
         rx.callout.icon(rx.icon(icon, size=16, aria_hidden="true")),
         rx.callout.text(text),

@@ -1,7 +1,10 @@
+# mypy: disable-error-code=no-any-return
+# (Reflex's components are made by factories without types.)
 """The overview of a home: power now, today, what is always on, the chart, the largest consumers, every socket."""
 
 import reflex as rx
 
+from wattfleet_ui.figures import Consumer
 from wattfleet_ui.live_power import LivePower
 from wattfleet_ui.notices import not_ready, refused_messages, undo_bar
 from wattfleet_ui.power_chart import power_chart
@@ -81,7 +84,8 @@ def _always_on() -> rx.Component:
         Overview.always_on,
         "W",
         rx.text(
-            "the quietest 5 % of the last 24 h, by quarter hours",
+            "the quietest 5 % of the last 24 h",
+            title="5th percentile of the home's quarter-hour means",
             size="1",
             color="var(--gray-11)",
             text_wrap="pretty",
@@ -89,9 +93,7 @@ def _always_on() -> rx.Component:
     )
 
 
-def _figure(
-    icon: str, color: str, title: str, value: rx.Var[str], unit: str, note: rx.Component
-) -> rx.Component:
+def _figure(icon: str, color: str, title: str, value: str, unit: str, note: rx.Component) -> rx.Component:
     waiting = ~Overview.loaded
     return card(
         rx.flex(
@@ -128,16 +130,16 @@ def _top_consumers() -> rx.Component:
         rx.cond(
             Overview.loaded,
             rx.cond(
-                Overview.consumers.length() == 0,
-                rx.text("Nothing measured today.", size="2", color="var(--gray-11)", margin_top="16px"),
+                Overview.consumers,
                 rx.foreach(Overview.consumers, _consumer),
+                rx.text("Nothing measured today.", size="2", color="var(--gray-11)", margin_top="16px"),
             ),
-            rx.skeleton(width="100%", height="290px", margin_top="18px"),
+            rx.skeleton(width="100%", height="300px", margin_top="18px"),
         ),
     )
 
 
-def _consumer(line: rx.Var) -> rx.Component:
+def _consumer(line: Consumer) -> rx.Component:
     return rx.box(
         rx.flex(
             rx.box(class_name="wf-dot", background=line.color),

@@ -1,3 +1,5 @@
+# mypy: disable-error-code=no-any-return
+# (Reflex's components are made by factories without types.)
 """The stacked chart of power per socket, with its legend and the switch between spans.
 
 Gaps stay gaps: areas never connect over a missing value. The axis marks and every label were made in the household's
@@ -10,8 +12,6 @@ from reflex.vars.function import FunctionStringVar
 from wattfleet_ui.charts import WINDOWS
 from wattfleet_ui.state import Overview
 from wattfleet_ui.theme import card
-
-_AXIS = {"font_size": "11px", "fill": "var(--gray-11)"}
 
 
 def power_chart() -> rx.Component:
@@ -34,15 +34,14 @@ def power_chart() -> rx.Component:
             wrap="wrap",
             spacing="3",
         ),
-        rx.cond(Overview.loaded, _drawing(), rx.skeleton(width="100%", height="330px", margin_top="16px")),
+        rx.cond(Overview.loaded, _drawing(), rx.skeleton(width="100%", height="340px", margin_top="16px")),
         aria_busy=Overview.chart_loading,
     )
 
 
 def _drawing() -> rx.Component:
     return rx.cond(
-        Overview.chart_bands.length() == 0,
-        rx.center(rx.text("No sockets yet.", color="var(--gray-11)"), height="330px"),
+        Overview.chart_bands,
         rx.box(
             rx.el.ul(
                 rx.foreach(
@@ -52,7 +51,7 @@ def _drawing() -> rx.Component:
                 class_name="wf-legend",
                 aria_label="Sockets in the chart",
             ),
-            rx.box(_areas(), margin="14px 0 0 -6px", role="img", aria_label=_summary()),
+            rx.box(_areas(), margin="14px 0 0 -10px", role="img", aria_label=_summary()),
             rx.cond(
                 Overview.chart_note != "",
                 rx.text(Overview.chart_note, size="1", color="var(--gray-11)", margin_top="8px"),
@@ -61,6 +60,7 @@ def _drawing() -> rx.Component:
             opacity=rx.cond(Overview.chart_loading, "0.5", "1"),
             transition="opacity 150ms",
         ),
+        rx.center(rx.text("Nothing was measured in this time.", color="var(--gray-11)"), height="340px"),
     )
 
 
@@ -69,7 +69,7 @@ def _summary() -> str:
 
 
 def _areas() -> rx.Component:
-    labels = Overview.chart_tick_labels
+    labels = rx.Var.create(Overview.chart_tick_labels)
     return rx.recharts.area_chart(
         rx.recharts.cartesian_grid(vertical=False, stroke="var(--gray-4)"),
         rx.recharts.x_axis(
@@ -84,20 +84,19 @@ def _areas() -> rx.Component:
             min_tick_gap=18,
             tick_line=False,
             stroke="var(--gray-7)",
-            custom_attrs={"tick": _AXIS},
         ),
         rx.recharts.y_axis(
             tick_line=False,
             axis_line=False,
             width=50,
             tick_formatter="(power) => power.toLocaleString('en-GB')",
-            custom_attrs={"tick": _AXIS},
         ),
         rx.recharts.graphing_tooltip(
             separator="  ",
             is_animation_active=False,
             custom_attrs={
                 "labelFormatter": rx.Var("((at, rows) => rows?.[0]?.payload?.label ?? '')"),
+                "itemSorter": rx.Var("((item) => -item.value)"),
                 "formatter": rx.Var("((power) => `${Math.round(power).toLocaleString('en-GB')} W`)"),
             },
             content_style={
@@ -116,17 +115,17 @@ def _areas() -> rx.Component:
                 name=band.name,
                 stroke=band.color,
                 fill=band.color,
-                fill_opacity=0.28,
                 stroke_width=1.5,
                 type_="monotone",
                 stack_id="power",
                 connect_nulls=False,
                 dot=False,
                 is_animation_active=False,
+                custom_attrs={"fillOpacity": 0.38},
             ),
         ),
         data=Overview.chart_rows,
         width="100%",
-        height=290,
+        height=300,
         margin={"top": 8, "right": 8, "bottom": 0, "left": 0},
     )

@@ -1,8 +1,12 @@
+# mypy: disable-error-code=no-any-return
+# (Reflex's components are made by factories without types.)
 """The frame around every signed-in page: a sidebar on a desk, a bar at the bottom of a phone, account and colours.
 
 Entries exist only for pages that exist. Each link keeps the open home in its address, so that a reload, a bookmark
 and a second tab all show what was meant.
 """
+
+from typing import Literal
 
 import reflex as rx
 from reflex.style import set_color_mode
@@ -10,6 +14,12 @@ from reflex.style import set_color_mode
 from wattfleet_ui.notices import by_phase
 from wattfleet_ui.state import Overview
 
+# Kept in the browser by Reflex; "system" follows the device as it changes.
+COLOR_MODES: tuple[tuple[str, str, Literal["light", "dark", "system"]], ...] = (
+    ("Light", "sun", "light"),
+    ("Dark", "moon", "dark"),
+    ("System", "monitor", "system"),
+)
 PAGES = (("Overview", "layout-dashboard", "/overview"), ("Sockets", "plug-zap", "/sockets"))
 
 
@@ -113,14 +123,14 @@ def _household() -> rx.Component:
         value=Overview.household,
         on_change=Overview.switch,
     )
-    return rx.cond(Overview.homes.length() > 1, switcher, name)
+    return rx.cond(Overview.several_homes, switcher, name)
 
 
 def _online_badge() -> rx.Component:
     return rx.badge(
         rx.icon("wifi", size=13, aria_hidden="true"),
-        f"{Overview.online} of {Overview.sockets.length()} online",
-        color_scheme=rx.cond(Overview.online == Overview.sockets.length(), "grass", "amber"),
+        Overview.online,
+        color_scheme=rx.cond(Overview.all_online, "grass", "amber"),
         radius="full",
         size="2",
         white_space="nowrap",
@@ -128,19 +138,18 @@ def _online_badge() -> rx.Component:
 
 
 def _color_menu() -> rx.Component:
-    choices = (("Light", "sun", "light"), ("Dark", "moon", "dark"), ("System", "monitor", "system"))
     return rx.menu.root(
         rx.menu.trigger(
             rx.el.button(
                 rx.color_mode_cond(rx.icon("sun", size=19), rx.icon("moon", size=19)),
                 class_name="wf-icon-button",
-                aria_label="Colours: light, dark or as the system",
+                aria_label="Colour mode",
             )
         ),
         rx.menu.content(
             *(
                 rx.menu.item(rx.icon(icon, size=15, aria_hidden="true"), name, on_select=set_color_mode(mode))
-                for name, icon, mode in choices
+                for name, icon, mode in COLOR_MODES
             ),
             variant="soft",
         ),

@@ -1,3 +1,5 @@
+# mypy: disable-error-code=no-any-return
+# (Reflex's components are made by factories without types.)
 """The table of a home's sockets: name, state, power now, energy today; on its own page they can be renamed.
 
 "Never" and "offline" are told apart: one was never heard of, the other was, and says when.
@@ -5,6 +7,8 @@
 
 import reflex as rx
 
+from wattfleet_ui.figures import SocketLine
+from wattfleet_ui.format import DASH
 from wattfleet_ui.live_power import LiveSocketPower
 from wattfleet_ui.notices import refused_messages, undo_bar
 from wattfleet_ui.shell import header, page
@@ -14,7 +18,9 @@ from wattfleet_ui.theme import card
 
 def sockets() -> rx.Component:
     """The page at `/sockets`."""
-    return page("/sockets", header(), undo_bar(), sockets_card(rename=True), rx.box(refused_messages(), margin_top="16px"))
+    return page(
+        "/sockets", header(), undo_bar(), sockets_card(rename=True), rx.box(refused_messages(), margin_top="16px")
+    )
 
 
 def sockets_card(rename: bool) -> rx.Component:
@@ -35,9 +41,9 @@ def sockets_card(rename: bool) -> rx.Component:
         rx.cond(
             Overview.loaded,
             rx.cond(
-                Overview.sockets.length() == 0,
-                rx.text("No sockets yet. They appear with the first readings of this home.", size="2"),
+                Overview.sockets,
                 _table(rename),
+                rx.text("No sockets yet. They appear with the first readings of this home.", size="2"),
             ),
             rx.skeleton(width="100%", height="240px"),
         ),
@@ -61,11 +67,14 @@ def _table(rename: bool) -> rx.Component:
     )
 
 
-def _row(line: rx.Var, rename: bool) -> rx.Component:
+def _row(line: SocketLine, rename: bool) -> rx.Component:
     return rx.el.tr(
         rx.el.td(
             rx.flex(
-                rx.box(class_name="wf-dot", background=line.color), rx.text(line.name, as_="span"), align="center", spacing="2"
+                rx.box(class_name="wf-dot", background=line.color),
+                rx.text(line.name, as_="span"),
+                align="center",
+                spacing="2",
             )
         ),
         rx.el.td(rx.el.span(line.state, class_name="wf-state", custom_attrs={"data-state": line.state})),
@@ -74,24 +83,25 @@ def _row(line: rx.Var, rename: bool) -> rx.Component:
             LiveSocketPower.create(household=Overview.household, number=line.number, stored=line.power),
             class_name="wf-right",
         ),
-        rx.el.td(rx.el.span(line.today, rx.el.small(" kWh"), class_name="wf-number"), class_name="wf-right"),
+        rx.el.td(
+            rx.el.span(line.today, rx.cond(line.today == DASH, "", rx.el.small(" kWh")), class_name="wf-number"),
+            class_name="wf-right",
+        ),
         rx.el.td(_rename(line), class_name="wf-right", width="44px") if rename else rx.fragment(),
         key=line.number,
     )
 
 
-def _rename(line: rx.Var) -> rx.Component:
+def _rename(line: SocketLine) -> rx.Component:
     return rx.popover.root(
         rx.popover.trigger(
             rx.el.button(rx.icon("pencil", size=15), class_name="wf-icon-button", aria_label=f"Rename {line.name}")
         ),
         rx.popover.content(
             rx.form.root(
-                rx.el.input(type="hidden", name="number", value=line.number.to_string(), read_only=True),
+                rx.el.input(type="hidden", name="number", value=line.number, read_only=True),
                 rx.flex(
-                    rx.input(
-                        name="name", default_value=line.name, max_length=60, aria_label="New name", required=True
-                    ),
+                    rx.input(name="name", default_value=line.name, max_length=60, aria_label="New name", required=True),
                     rx.popover.close(rx.button("Save", type="submit")),
                     spacing="2",
                 ),

@@ -12,11 +12,12 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import reflex as rx
+from reflex.event import EventSpec
 
 from wattfleet_ui import charts, figures
 from wattfleet_ui.charts import WINDOWS, Band, ChartRow
 from wattfleet_ui.figures import Comparison, Consumer, SocketLine, Spans
-from wattfleet_ui.format import DASH, clock, kilowatt_hours, watts
+from wattfleet_ui.format import DASH, kilowatt_hours, watts
 from wattfleet_ui.gateway import (
     Gateway,
     GatewayUnavailableError,
@@ -72,6 +73,11 @@ class Session(rx.State):
         return self.viewer[:1].upper()
 
     @rx.var
+    def several_homes(self) -> bool:
+        """Whether there is anything to switch between."""
+        return len(self.homes) > 1
+
+    @rx.var
     def sign_in_url(self) -> str:
         """Sign in and come back to this page and home."""
         page = f"/overview?household={self.household}" if self.household else "/overview"
@@ -117,7 +123,8 @@ class Overview(Session):
     power: str = DASH
     power_at_ms: int = 0
     recent: list[RecentPower] = []  # noqa: RUF012
-    online: int = 0
+    online: str = ""
+    all_online: bool = True
     consumers: list[Consumer] = []  # noqa: RUF012
     sockets: list[SocketLine] = []  # noqa: RUF012
     quarantine: str = ""
@@ -145,7 +152,7 @@ class Overview(Session):
         return f"Watts per socket, {WINDOWS[self.window].averages}"
 
     @rx.event
-    async def open(self) -> rx.event.EventSpec | None:
+    async def open(self) -> EventSpec | None:
         """Load the page: the person, the home that the address names, its figures."""
         wanted = self.router.url.query_parameters.get("household", "")
         if wanted != self.household:
@@ -168,7 +175,7 @@ class Overview(Session):
             self.phase = phase
 
     @rx.event
-    def switch(self, household: str) -> rx.event.EventSpec:
+    def switch(self, household: str) -> EventSpec:
         """Open another of the viewer's homes, by its address."""
         self.loaded = False
         return rx.redirect(f"{self.router.url.path}?household={household}")
@@ -198,11 +205,14 @@ class Overview(Session):
     async def undo_rename(self) -> None:
         """Give the last renamed socket its old name back."""
         if self.undo_number and await self._rename(self.undo_number, self.undo_name):
-            self.dismiss_undo()
+            self._forget_rename()
 
     @rx.event
     def dismiss_undo(self) -> None:
         """Keep the new name."""
+        self._forget_rename()
+
+    def _forget_rename(self) -> None:
         self.undo_number, self.undo_name, self.undo_text = 0, "", ""
 
     async def _rename(self, number: int, name: str) -> bool:
@@ -222,7 +232,7 @@ class Overview(Session):
             if phase == "ready":
                 await self._load()
         except NotSignedInError:
-            self.reset()
+            self.reset()  # type: ignore[no-untyped-call]
             return "signed-out"
         except UnknownHomeError:
             return "unknown-home"
@@ -252,7 +262,8 @@ class Overview(Session):
         self.comparison = figures.compare(two_days, spans)
         self.consumers = figures.consumers(today)
         self.sockets = figures.socket_lines(now, today, spans.now)
-        self.online = sum(line.state == "online" for line in self.sockets)
+        online = sum(line.state == "online" for line in self.sockets)
+        self.online, self.all_online = f"{online} of {len(self.sockets)} online", online == len(self.sockets)
         self.power, self.power_at_ms = watts(now.power_w), now.at_ms or 0
         self.recent = _recent(recent)
         self.quarantine = figures.quarantine_note(refused, zone, spans.now)
@@ -269,7 +280,8 @@ class Overview(Session):
         self.chart_tick_labels = {str(tick.at_ms): tick.label for tick in chart.ticks}
         if shown.start_ms:
             self.chart_domain = [shown.start_ms[0], shown.start_ms[-1] + shown.step_s * 1000]
-        self.chart_note = figures.measured_note(charts.measured_share(shown))
+        heard_of = {line.number for line in self.sockets if line.state != "never"}
+        self.chart_note = figures.measured_note(charts.measured_share(shown, heard_of))
 
 
 def _recent(answer: Range) -> list[RecentPower]:

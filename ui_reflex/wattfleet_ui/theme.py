@@ -1,3 +1,5 @@
+# mypy: disable-error-code=no-any-return
+# (Reflex's components are made by factories without types.)
 """The look of the page in one place: colours, type, and the few rules that components cannot carry themselves.
 
 Radix supplies the colour scales for light and dark; teal leads, slate greys carry it. A socket keeps its colour in the
@@ -7,10 +9,6 @@ chart, the legend and the list of consumers, so that the eye can follow it.
 import reflex as rx
 
 THEME = rx.theme(accent_color="teal", gray_color="slate", radius="large", panel_background="solid")
-
-FONT = "'Inter Variable', system-ui, sans-serif"
-
-SIDEBAR_WIDTH = "232px"
 
 # Neighbours differ in hue and in lightness; step 9 of a Radix scale reads on white and on black alike.
 SOCKET_COLORS = (
@@ -26,13 +24,6 @@ SOCKET_COLORS = (
     "var(--crimson-9)",
 )
 OTHERS_COLOR = "var(--gray-9)"
-
-STYLE: dict[str, object] = {
-    "font_family": FONT,
-    "background": "var(--gray-2)",
-    "--default-font-family": FONT,
-    "--heading-font-family": FONT,
-}
 
 
 def socket_color(index: int) -> str:
