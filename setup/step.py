@@ -59,6 +59,9 @@ def step(name: str, what: str) -> Iterator[Step]:
     _say(f"  · {name}: {what} …")
     try:
         yield Step(log)
+    except KeyboardInterrupt:
+        _say(f"  ✗ {name}: stopped")
+        sys.exit(130)
     except (StepFailedError, OSError) as error:
         _say(f"  ✗ {name}: {error} (log: {log.relative_to(ROOT)})")
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]:
@@ -73,7 +76,11 @@ def alone(name: str) -> Iterator[None]:
     lock = CACHE / "lock" / name
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"  · {name}: another run is at it, waiting …")
+            fcntl.flock(held, fcntl.LOCK_EX)
         yield
 
 
