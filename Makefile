@@ -43,7 +43,9 @@ test: $(PARTS) chromium ## all tests, over the real parts and in a real browser 
 		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest $(TESTS)
 
 .PHONY: check
-check: check-format check-lint check-types check-setup check-imports check-generated check-lock ## format, lint, types, import rules, generated files, lock file
+CHECKS := check-format check-lint check-types check-setup check-imports check-generated check-lock
+check: $(ENVIRONMENT) ## format, lint, types, import rules, generated files, lock file
+	@$(MAKE) --keep-going $(CHECKS)
 
 .PHONY: format
 format: $(ENVIRONMENT) ## bring all Python into form
@@ -60,7 +62,7 @@ generate: $(ENVIRONMENT) ## write the generated files and the lock files anew
 clean: ## remove what the set-up made; the demo's data in .wattfleet stays
 	rm -rf .venv .cache build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: check-format check-lint check-types check-setup check-imports check-generated check-lock
+.PHONY: $(CHECKS)
 check-format: $(ENVIRONMENT)
 	@$(STEP) setup/run.py Format "ruff format" $(VENV)/ruff format --check --diff
 check-lint: $(ENVIRONMENT)

@@ -63,9 +63,8 @@ def step(name: str, what: str) -> Iterator[Step]:
         _say(f"  ✗ {name}: stopped")
         sys.exit(130)
     except (StepFailedError, OSError) as error:
-        _say(f"  ✗ {name}: {error} (log: {log.relative_to(ROOT)})")
-        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]:
-            _say(f"    {line}")
+        end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        _say("\n    ".join([f"  ✗ {name}: {error} (log: {log.relative_to(ROOT)})", *end]))
         sys.exit(1)
     _say(f"  ✓ {name}: {time.monotonic() - started_s:.1f} s")
 
@@ -146,4 +145,5 @@ def replace_folder(fresh: Path, place: Path) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    sys.stdout.write(f"{line}\n")  # in one piece: steps run side by side
+    sys.stdout.flush()
