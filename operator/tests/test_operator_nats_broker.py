@@ -1,0 +1,195 @@
+"""The broker's adapter against a real nats-server in operator mode, as the platform starts it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nats
+import pytest
+from nats.aio.client import Client, RawCredentials
+from wattfleet_operator.adapters.folder_vault import FolderVault
+from wattfleet_operator.adapters.nats_broker import NatsBroker
+from wattfleet_operator.adapters.nats_identities import NatsIdentities, gateway_credential, writer_credential
+from wattfleet_operator.credential import read_credential
+from wattfleet_operator.embedded.free_ports import FreePorts
+from wattfleet_operator.embedded.nats_server import nats_process
+from wattfleet_operator.embedded.supervisor import Supervisor
+from wattfleet_operator.errors import NotYet
+from wattfleet_tenants import subjects
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.testing.waiting import eventually
+
+S1 = ShardId("s1")
+
+
+@dataclass
+class Nats:
+    """A running server and the operator's door to it."""
+
+    supervisor: Supervisor
+    vault: FolderVault
+    broker: NatsBroker
+
+    async def connect(self, credentials: str, on_disconnect: Callable[[], None] = lambda: None) -> Client:
+        async def told(*_: object) -> None:
+            on_disconnect()
+
+        client = Client()
+        try:
+            await client.connect(
+                list(self.broker.servers),
+                user_credentials=RawCredentials(credentials),
+                allow_reconnect=False,
+                error_cb=told,
+                disconnected_cb=told,
+                inbox_prefix=subjects.agent_inbox(HouseholdId(_name_in(credentials))),
+            )
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+
+def _name_in(credentials: str) -> str:
+    from wattfleet_operator.credential import token_in
+    from wattfleet_tenants.credentials import claims_of
+
+    return str(claims_of(token_in(credentials))["name"])
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Nats]:
+    vault = FolderVault(tmp_path / "vault")
+    port = FreePorts(tmp_path / "ports.json").port("nats")
+    broker = NatsBroker((f"nats://127.0.0.1:{port}",), vault)
+    async with Supervisor(tmp_path) as supervisor:
+        await supervisor.ensure(await nats_process(NatsIdentities(vault), port, tmp_path / "nats"))
+        await supervisor.ready("nats", 10)
+        yield Nats(supervisor, vault, broker)
+        await broker.close()
+
+
+async def shard_is_there(server: Nats) -> None:
+    await server.broker.ensure_accounts(S1)
+    await server.broker.ensure_streams(S1)
+
+
+async def test_a_household_publishes_into_the_stream_of_its_shard_and_nowhere_else(
+    server: Nats, household: HouseholdId
+) -> None:
+    await shard_is_there(server)
+    credential = await server.broker.mint(S1, household, renewed=None)
+    agent = await server.connect(credential.text)
+    answer = await agent.request(subjects.measurements(S1, household), b"x", timeout=2)
+    assert b'"stream":"M-s1"' in answer.data.replace(b" ", b"")
+    assert await server.broker.waiting(S1, household) == 1
+    await server.broker.purge(S1, household)
+    assert await server.broker.waiting(S1, household) == 0
+    await agent.close()
+
+
+async def test_ensuring_a_second_time_changes_nothing(server: Nats, tmp_path: Path) -> None:
+    await shard_is_there(server)
+    before = {p: p.read_bytes() for folder in ("vault", "nats/resolver") for p in (tmp_path / folder).rglob("*.*")}
+    await asyncio.sleep(0)
+    await shard_is_there(server)
+    assert {p: p.read_bytes() for p in before} == before
+
+
+async def test_a_revoked_household_is_cut_off_at_once_and_a_new_credential_lets_it_back(
+    server: Nats, household: HouseholdId
+) -> None:
+    await shard_is_there(server)
+    credential = await server.broker.mint(S1, household, renewed=None)
+    assert await server.broker.accepts(S1, credential)
+    cut_off = asyncio.Event()
+    await server.connect(credential.text, cut_off.set)
+    await server.broker.revoke(S1, credential)
+    await asyncio.wait_for(cut_off.wait(), 5)
+    assert not await server.broker.accepts(S1, credential)
+    with pytest.raises(nats.errors.Error):
+        await server.connect(credential.text)
+    await (await server.connect((await server.broker.mint(S1, household, renewed=None)).text)).close()
+
+
+async def test_a_renewal_keeps_the_key_so_that_one_revocation_ends_both(server: Nats, household: HouseholdId) -> None:
+    await shard_is_there(server)
+    first = await server.broker.mint(S1, household, renewed=None)
+    second = await server.broker.mint(S1, household, renewed=first)
+    assert (second.user_key, second.seed) == (first.user_key, first.seed)
+    await server.broker.revoke(S1, second)
+    with pytest.raises(nats.errors.Error):
+        await server.connect(first.text)
+
+
+async def test_assignment_is_a_key_of_the_households_bucket_written_once(server: Nats, household: HouseholdId) -> None:
+    await shard_is_there(server)
+    await server.broker.unassign(S1, household)
+    await server.broker.assign(S1, household)
+    await server.broker.assign(S1, household)
+    async with server.broker._nats.jetstream(S1) as js:
+        bucket = await js.key_value(subjects.HOUSEHOLDS_BUCKET)
+        assert (await bucket.get(household)).revision == 1
+    await server.broker.unassign(S1, household)
+    await server.broker.unassign(S1, household)
+    await server.broker.assign(S1, household)
+
+
+async def test_closed_accounts_let_nobody_in_until_the_shard_is_ensured_again(server: Nats) -> None:
+    await shard_is_there(server)
+    gateway = await server.vault.keep(gateway_credential(S1), str)
+    await (await server.connect(gateway)).close()
+    await server.broker.close_accounts(S1)
+    with pytest.raises(nats.errors.Error):
+        await server.connect(gateway)
+    await shard_is_there(server)
+    await (await server.connect(gateway)).close()
+
+
+async def test_a_killed_server_is_not_yet_there_and_afterwards_everything_still_is(
+    server: Nats, household: HouseholdId
+) -> None:
+    await shard_is_there(server)
+    await server.broker.assign(S1, household)
+    await server.supervisor.stop("nats")
+    with pytest.raises(NotYet) as caught:
+        await server.broker.ensure_streams(S1)
+    assert caught.value.reason == "BrokerUnavailable"
+    await server.supervisor.ensure(
+        await nats_process(
+            NatsIdentities(server.vault),
+            int(server.broker.servers[0].rpartition(":")[2]),
+            server.vault.root.parent / "nats",
+        )
+    )
+    await server.supervisor.ready("nats", 10)
+
+    async def assigned() -> bool:
+        try:
+            async with server.broker._nats.jetstream(S1) as js:
+                return (await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).get(household)).revision == 1
+        except NotYet:
+            return False
+
+    await eventually(assigned, 10, "the assignment survived")
+
+
+async def test_a_changed_role_gets_a_new_token_for_the_key_that_it_had(server: Nats) -> None:
+    await shard_is_there(server)
+    name = writer_credential(S1)
+    kept = await server.vault.keep(name, str)
+    from wattfleet_tenants.permissions import Permissions
+
+    identities = NatsIdentities(server.vault)
+    await identities.ensure_user(name, await identities.ing(S1), Permissions(publish=("q.>",), subscribe=()))
+    changed = await server.vault.keep(name, str)
+    assert changed != kept
+    await server.broker.ensure_accounts(S1)
+    assert changed.splitlines()[-2] == kept.splitlines()[-2]  # the seed
+
+
+def test_a_text_that_is_no_credential_is_refused() -> None:
+    with pytest.raises(ValueError, match="no NATS credential"):
+        read_credential("-----BEGIN NATS USER JWT-----")

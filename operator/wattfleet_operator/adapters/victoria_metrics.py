@@ -1,0 +1,80 @@
+"""A shard's store on one machine: a single-node VictoriaMetrics of its own, which is its tenant.
+
+Samples are kept once each: redelivered ones have the same timestamp, and deduplication at 1 ms keeps one of them
+(without it, a redelivery turned a sum of 11 into 37). It listens on the loopback address only.
+"""
+
+from pathlib import Path
+
+import httpx
+from wattfleet_tenants import series
+from wattfleet_tenants.crd import Shard
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.shard import ShardId
+
+from wattfleet_operator.embedded.free_ports import FreePorts
+from wattfleet_operator.embedded.process import Process
+from wattfleet_operator.embedded.programs import find_program
+from wattfleet_operator.embedded.supervisor import Supervisor
+from wattfleet_operator.errors import NotYet
+
+_TIMEOUT_S = 10.0
+
+
+class VictoriaMetricsStore:
+    """Each shard's store as a process of `supervisor`, with its data below `folder`."""
+
+    def __init__(self, supervisor: Supervisor, ports: FreePorts, folder: Path) -> None:
+        self._supervisor = supervisor
+        self._ports = ports
+        self._folder = folder
+
+    async def ensure(self, shard: Shard) -> str:
+        """The shard's store runs as wished. Returns its base URL, for writing as for reading."""
+        port = self._ports.port(_name(shard.id))
+        data = self._folder / shard.id
+        data.mkdir(parents=True, exist_ok=True)
+        await self._supervisor.ensure(store_process(shard, port, data))
+        return self._url(shard.id)
+
+    async def check(self, shard: ShardId) -> None:
+        """Raises NotYet unless the shard's store answers now."""
+        await self._supervisor.check(_name(shard))
+
+    async def erase(self, shard: ShardId, household: HouseholdId) -> None:
+        """The household's series are deleted, and merged away as far as the store does so on demand."""
+        selectors = [series.power_selector(household), series.temperature_selector(household)]
+        async with httpx.AsyncClient(base_url=self._url(shard), timeout=_TIMEOUT_S, trust_env=False) as client:
+            try:
+                deleted = await client.post("/api/v1/admin/tsdb/delete_series", data={"match[]": selectors})
+                deleted.raise_for_status()
+                (await client.get("/internal/force_merge")).raise_for_status()
+            except httpx.HTTPError as error:
+                raise NotYet("StoreUnavailable", f"VictoriaMetrics: {type(error).__name__}") from error
+
+    async def stop(self, shard: ShardId) -> None:
+        """The shard's store no longer runs. What it stored stays."""
+        await self._supervisor.stop(_name(shard))
+
+    def _url(self, shard: ShardId) -> str:
+        return f"http://127.0.0.1:{self._ports.port(_name(shard))}"
+
+
+def store_process(shard: Shard, port: int, data: Path) -> Process:
+    """A single node for `shard`. It takes what memory it needs from 256 MB: a demo's laptop has other work."""
+    url = f"http://127.0.0.1:{port}"
+    argv = (
+        find_program("victoria-metrics", "victoria-metrics-prod"),
+        f"-httpListenAddr=127.0.0.1:{port}",
+        f"-storageDataPath={data}",
+        f"-retentionPeriod={shard.spec.retention_years}y",
+        "-dedup.minScrapeInterval=1ms",
+        "-search.latencyOffset=0s",
+        "-inmemoryDataFlushInterval=5s",
+        "-memory.allowedBytes=256MB",
+    )
+    return Process(_name(shard.id), argv, ready_url=f"{url}/health", url=url)
+
+
+def _name(shard: ShardId) -> str:
+    return f"store-{shard}"

@@ -1,0 +1,161 @@
+"""The operator's loop on one machine: looks at resources when they change, when their time has come, and in a sweep.
+
+Each resource is looked at in isolation: what goes wrong with one is reported in its own status and retried with a
+pause of its own, and hides none of the others. This is the only place that turns NotYet and Refused into conditions.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import TypeVar
+
+from wattfleet_tenants.adapters.resource_folder import ResourceFolder
+from wattfleet_tenants.crd import Household, Shard, Status
+
+from wattfleet_operator import household as households
+from wattfleet_operator import shard as shards
+from wattfleet_operator.conditions import outcome_of, reported
+from wattfleet_operator.errors import NotYet, Refused
+from wattfleet_operator.ports import World
+
+logger = logging.getLogger(__name__)
+
+Resource = TypeVar("Resource", Household, Shard)
+
+SWEEP_EVERY_S = 30.0
+_LOOK_EVERY_S = 0.5
+_FIRST_PAUSE_S = 0.5
+_AT_ONCE = 8
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What the loop knows of one resource. due_s: when it is looked at next. failures: unforeseen ones in a row."""
+
+    wish: object
+    due_s: float = 0.0
+    failures: int = 0
+
+
+class Loop:
+    """Reconciles everything in `folder`, seen through `world.resources`."""
+
+    def __init__(self, folder: ResourceFolder, world: World) -> None:
+        self._folder = folder
+        self._world = world
+        self._memories: dict[tuple[str, str], _Memory] = {}
+        self._files: dict[Path, int] = {}
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something outside has changed: look at everything again soon."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Goes round until it is cancelled."""
+        while True:
+            try:
+                await self.look()
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+            except Exception:
+                logger.exception("the resources could not be looked at")
+                await asyncio.sleep(_LOOK_EVERY_S)
+            self._woken.clear()
+            for memory in self._memories.values():
+                memory.due_s = 0.0
+
+    async def look(self) -> None:
+        """Reconciles every resource that has changed or is due: shards before the households that they carry."""
+        files = {path: path.stat().st_mtime_ns for path in self._folder.root.glob("*/*.yaml")}
+        if files == self._files and all(memory.due_s > monotonic() for memory in self._memories.values()):
+            return
+        self._files = files
+        await self._each(self._world.resources.shards(), shards.reconcile)
+        await self._each(self._world.resources.households(), households.reconcile)
+
+    async def _each(
+        self, resources: Sequence[Resource], reconcile: Callable[[Resource, World], Awaitable[Status]]
+    ) -> None:
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(resource: Resource, memory: _Memory) -> None:
+            async with slots:
+                await self._one(resource, memory, reconcile)
+
+        async with asyncio.TaskGroup() as group:
+            for resource in resources:
+                memory = self._memory(resource)
+                if memory.due_s <= monotonic():
+                    group.create_task(one(resource, memory))
+
+    def _memory(self, resource: Household | Shard) -> _Memory:
+        """What is known of `resource`; it is due at once when it is new or its wish has changed."""
+        key = (resource.kind, resource.metadata.name)
+        wish = (resource.spec, resource.metadata.deletion_timestamp is not None)
+        memory = self._memories.get(key)
+        if memory is None or memory.wish != wish:
+            memory = self._memories[key] = _Memory(wish)
+        return memory
+
+    async def _one(
+        self, resource: Resource, memory: _Memory, reconcile: Callable[[Resource, World], Awaitable[Status]]
+    ) -> None:
+        try:
+            status = await reconcile(resource, self._world)
+        except Exception as error:
+            memory.failures = 0 if isinstance(error, NotYet | Refused) else memory.failures + 1
+            memory.due_s = monotonic() + _pause_s(error, memory.failures)
+            _log(resource, error)
+            self._report_failure(resource, error)
+            return
+        memory.failures, memory.due_s = 0, monotonic() + SWEEP_EVERY_S
+        if resource.metadata.deletion_timestamp is None:
+            self._report(resource, status)
+        else:
+            self._memories.pop((resource.kind, resource.metadata.name))
+            logger.info("deleted", extra=_names(resource))
+
+    def _report_failure(self, resource: Household | Shard, error: Exception) -> None:
+        """Reports on top of what was recorded meanwhile, such as a placement."""
+        if isinstance(resource, Household):
+            recorded: Household | Shard | None = self._folder.household(resource.id)
+        else:
+            recorded = self._folder.shard(resource.id)
+        status = (recorded or resource).status
+        outcome = outcome_of(error)
+        self._report(resource, reported(status, outcome, resource.metadata.generation, self._world.clock()))
+
+    def _report(self, resource: Household | Shard, status: Status) -> None:
+        if status == resource.status:
+            return
+        self._folder.report(resource, status)
+        if status.ready != resource.status.ready:
+            logger.info("ready" if status.ready else "not ready", extra=_names(resource))
+            self.wake()  # those that depend on it need not wait for their own time
+
+
+def _pause_s(error: Exception, failures: int) -> float:
+    match error:
+        case NotYet():
+            return float(error.retry_in_s)
+        case Refused():
+            return SWEEP_EVERY_S
+        case _:
+            return min(_FIRST_PAUSE_S * 2.0**failures, SWEEP_EVERY_S)
+
+
+def _log(resource: Household | Shard, error: Exception) -> None:
+    if isinstance(error, NotYet | Refused):
+        logger.info("not yet", extra={**_names(resource), "reason": error.reason, "detail": error.message})
+    else:
+        logger.error("reconcile failed", extra=_names(resource), exc_info=error)
+
+
+def _names(resource: Household | Shard) -> dict[str, str]:
+    return {"kind": resource.kind, "resource": resource.metadata.name}

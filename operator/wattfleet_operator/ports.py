@@ -1,0 +1,149 @@
+"""What the operator needs of the outside: five small doors, and the World that holds them.
+
+Each `ensure…` looks first, changes only what differs and may be repeated at any time. Every method raises NotYet when
+its part of the world does not answer, Refused when it says no for good. On one machine these are a nats-server, a
+VictoriaMetrics, processes and folders; in a cluster the same doors lead to Secrets, Deployments and custom resources.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from wattfleet_tenants.crd import Household, Shard
+from wattfleet_tenants.home_file import HomeFile
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.shard import ShardId
+
+from wattfleet_operator.credential import Credential
+
+
+class Broker(Protocol):
+    """NATS: accounts, streams, and which households may use them."""
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The URLs that agents and the gateway connect to."""
+
+    async def ensure_accounts(self, shard: ShardId) -> None:
+        """The shard's two accounts are in force, and its writer, reader and gateway have credentials in the vault."""
+
+    async def ensure_streams(self, shard: ShardId) -> None:
+        """The shard's streams, its writer's consumer and its households bucket are there."""
+
+    async def assign(self, shard: ShardId, household: HouseholdId) -> None:
+        """The shard's writer takes this household's readings."""
+
+    async def unassign(self, shard: ShardId, household: HouseholdId) -> None:
+        """The shard's writer refuses this household's readings."""
+
+    async def waiting(self, shard: ShardId, household: HouseholdId) -> int:
+        """How many readings of the household are not stored yet."""
+
+    async def purge(self, shard: ShardId, household: HouseholdId) -> None:
+        """No reading of the household waits in the shard's streams."""
+
+    async def accepts(self, shard: ShardId, credential: Credential) -> bool:
+        """Whether `credential` is neither revoked nor signed by a key that is no longer used."""
+
+    async def mint(self, shard: ShardId, household: HouseholdId, renewed: Credential | None) -> Credential:
+        """A new credential, made out to the key of `renewed` when there is one. Nothing outside changes."""
+
+    async def revoke(self, shard: ShardId, credential: Credential) -> None:
+        """The credential's key is refused from now on, and whoever uses it is cut off."""
+
+    async def close_accounts(self, shard: ShardId) -> None:
+        """Nobody connects to the shard's accounts any more."""
+
+
+class Store(Protocol):
+    """The time-series store of each shard."""
+
+    async def ensure(self, shard: Shard) -> str:
+        """The shard's store runs as wished. Returns its base URL, for writing as for reading."""
+
+    async def check(self, shard: ShardId) -> None:
+        """Raises NotYet unless the shard's store answers now."""
+
+    async def erase(self, shard: ShardId, household: HouseholdId) -> None:
+        """The household's series are deleted."""
+
+    async def stop(self, shard: ShardId) -> None:
+        """The shard's store no longer runs. What it stored stays."""
+
+
+class Workloads(Protocol):
+    """The writers and readers of each shard."""
+
+    async def ensure(self, shard: Shard, store_url: str) -> str:
+        """The shard's writer and reader run as wished. Returns the reader's URL."""
+
+    async def check(self, shard: ShardId) -> None:
+        """Raises NotYet unless the shard's writer and reader say that they can do their work now."""
+
+    async def stop(self, shard: ShardId) -> None:
+        """The shard's writer and reader no longer run."""
+
+
+class Vault(Protocol):
+    """Secrets, kept once each: a name answers the same text for ever, over crashes, until it is forgotten."""
+
+    async def keep(self, name: str, make: Callable[[], str]) -> str:
+        """The text kept under `name`; when there is none, `make()` is stored first and then returned."""
+
+    async def replace(self, name: str, text: str) -> None:
+        """Stores `text` under `name`, whole or not at all."""
+
+    async def forget(self, name: str) -> None:
+        """Removes what is kept under `name`, if anything."""
+
+
+class Homes(Protocol):
+    """The home file of each household: the one secret that it has."""
+
+    async def read(self, household: HouseholdId) -> HomeFile | None:
+        """The home file; None when there is none, or none that can be used."""
+
+    async def write(self, home: HomeFile) -> None:
+        """Replaces the household's home file, whole or not at all."""
+
+    async def remove(self, household: HouseholdId) -> None:
+        """Removes the household's home file, if there is one."""
+
+
+class Resources(Protocol):
+    """The custom resources, as they stand."""
+
+    def households(self) -> Sequence[Household]:
+        """All households."""
+
+    def shards(self) -> Sequence[Shard]:
+        """All shards."""
+
+    def shard(self, shard: ShardId) -> Shard | None:
+        """One shard, or None."""
+
+    def place(self, household: Household, shard: ShardId) -> None:
+        """Records where a household is carried, before anything is made for it there."""
+
+    def finish(self, resource: Household | Shard) -> None:
+        """Lets go of a deleted resource, after everything that belonged to it."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All the doors. placing: one placement at a time, so that the last free place is given once."""
+
+    broker: Broker
+    store: Store
+    workloads: Workloads
+    vault: Vault
+    homes: Homes
+    resources: Resources
+    clock: Callable[[], datetime] = _now
+    placing: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -1,0 +1,55 @@
+"""A shard is Ready when a reading can go all the way through it: in by its accounts, kept in its stream, stored, read.
+
+Accounts come before streams (they live in one), the store before the processes that use it. Each step looks first and
+repeats harmlessly, so a look that was cut short is simply taken again.
+"""
+
+from wattfleet_tenants.crd import Shard, ShardStatus
+from wattfleet_tenants.shard import ShardId
+
+from wattfleet_operator.conditions import READY, reported
+from wattfleet_operator.errors import NotYet
+from wattfleet_operator.ports import World
+from wattfleet_operator.signing_keys import ensure_signing_keys
+
+
+async def reconcile(shard: Shard, world: World) -> ShardStatus:
+    """Makes the world fit `shard` and says how it stands. Raises NotYet or Refused."""
+    if shard.metadata.deletion_timestamp is not None:
+        return await _end(shard, world)
+    await ensure_signing_keys(world.vault)
+    await world.broker.ensure_accounts(shard.id)
+    await world.broker.ensure_streams(shard.id)
+    store_url = await world.store.ensure(shard)
+    reader_url = await world.workloads.ensure(shard, store_url)
+    await check_shard(shard.id, world)
+    status = shard.status.model_copy(
+        update={
+            "households": _carried(shard.id, world),
+            "edge_urls": list(world.broker.servers),
+            "reader_url": reader_url,
+        }
+    )
+    return reported(status, READY, shard.metadata.generation, world.clock())
+
+
+async def check_shard(shard: ShardId, world: World) -> None:
+    """Raises NotYet, naming the part, unless the shard's store, writer and reader do their work at this moment."""
+    await world.store.check(shard)
+    await world.workloads.check(shard)
+
+
+def _carried(shard: ShardId, world: World) -> int:
+    return sum(household.status.shard == shard for household in world.resources.households())
+
+
+async def _end(shard: Shard, world: World) -> ShardStatus:
+    """Households leave first; the streams and what is stored stay on disk for whoever decides about them."""
+    left = _carried(shard.id, world)
+    if left:
+        raise NotYet("HouseholdsLeft", f"{left} households are still carried by it", retry_in_s=10)
+    await world.workloads.stop(shard.id)
+    await world.store.stop(shard.id)
+    await world.broker.close_accounts(shard.id)
+    world.resources.finish(shard)
+    return shard.status
