@@ -3,8 +3,11 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
 # The steps mostly wait for downloads, so several run at once.
-MAKEFLAGS += --no-print-directory -j4
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j4
+endif
 
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \

@@ -52,7 +52,7 @@ class Step:
 @contextmanager
 def step(name: str, what: str) -> Iterator[Step]:
     """Tell that a step runs and how long it took; when it fails, tell why, show the end of its log and exit with 1."""
-    log = CACHE / "log" / f"{name}.log"
+    log = CACHE / "log" / f"{name.lower().replace(' ', '-')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     started_s = time.monotonic()
