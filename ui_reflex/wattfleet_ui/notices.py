@@ -6,6 +6,7 @@ Each says what happened and what to do next; none leaves a spinner turning.
 """
 
 import reflex as rx
+from reflex_components_core.core.banner import has_connection_errors  # type: ignore[import-untyped]
 
 from wattfleet_ui.state import Overview
 from wattfleet_ui.theme import card
@@ -60,6 +61,22 @@ def unreachable() -> rx.Component:
         "We cannot reach your data",
         "Your home goes on measuring and keeps what it measures. Please try again in a moment.",
         rx.button(rx.icon("rotate-cw", size=16), "Try again", on_click=Overview.retry, size="3", variant="soft"),
+    )
+
+
+def connection_lost() -> rx.Component:
+    """A line while the page's own connection is down; it comes back by itself.
+
+    In place of Reflex's message, which names a socket's address and tells its readers to check their server.
+    """
+    return rx.cond(
+        has_connection_errors,
+        rx.box(
+            rx.icon("wifi-off", size=15, aria_hidden="true"),
+            "Connection lost. Trying again …",
+            class_name="wf-lost",
+            role="status",
+        ),
     )
 
 

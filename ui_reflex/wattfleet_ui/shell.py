@@ -10,8 +10,9 @@ from typing import Literal
 
 import reflex as rx
 from reflex.style import set_color_mode
+from reflex_components_core.el.elements.base import BaseHTML  # type: ignore[import-untyped]
 
-from wattfleet_ui.notices import by_phase
+from wattfleet_ui.notices import by_phase, connection_lost
 from wattfleet_ui.state import Overview
 
 # Kept in the browser by Reflex; "system" follows the device as it changes.
@@ -23,9 +24,16 @@ COLOR_MODES: tuple[tuple[str, str, Literal["light", "dark", "system"]], ...] = (
 PAGES = (("Overview", "layout-dashboard", "/overview"), ("Sockets", "plug-zap", "/sockets"))
 
 
+class PlainForm(BaseHTML):  # type: ignore[misc]
+    """A form that the browser itself sends. Reflex's own form never is: without a handler it swallows the event."""
+
+    tag = "form"
+
+
 def page(current: str, *content: rx.Component) -> rx.Component:
     """A page of the open home, or a notice why there is none to show."""
     return rx.box(
+        connection_lost(),
         _sidebar(current),
         rx.box(
             _topbar(),
@@ -158,10 +166,9 @@ def _color_menu() -> rx.Component:
 
 def _account(side: str) -> rx.Component:
     # A form, because signing out changes something: a link could be followed by a prefetch or an image tag.
-    sign_out = rx.el.form(
+    sign_out = PlainForm.create(
         rx.el.button(rx.icon("log-out", size=15, aria_hidden="true"), "Sign out", class_name="wf-menu-button"),
-        action="/auth/sign-out",
-        method="post",
+        custom_attrs={"action": "/auth/sign-out", "method": "post"},
     )
     return rx.cond(
         Overview.viewer != "",

@@ -83,6 +83,15 @@ class Session(rx.State):
         page = f"/overview?household={self.household}" if self.household else "/overview"
         return f"/auth/sign-in?return_to={quote(page, safe='')}"
 
+    @rx.event
+    async def forward(self) -> EventSpec | None:
+        """From the front door straight to the overview, for a person who is signed in already."""
+        try:
+            await self.gateway().viewer()
+        except (NotSignedInError, UnknownHomeError, GatewayUnavailableError):
+            return None
+        return rx.redirect("/overview", replace=True)
+
     def gateway(self) -> Gateway:
         """The API on behalf of the person whose tab this is."""
         return Gateway(self.router.headers.cookie)
@@ -233,6 +242,7 @@ class Overview(Session):
                 await self._load()
         except NotSignedInError:
             self.reset()  # type: ignore[no-untyped-call]
+            self.viewer, self.homes = "", []
             return "signed-out"
         except UnknownHomeError:
             return "unknown-home"

@@ -4,7 +4,7 @@ It serves the exported page, passes the event socket on to the page's backend, a
 a simulated house: Alice has two homes, Nora none. The data has what real homes have: a stretch in which nothing was
 measured, a socket that went silent, one that was never heard of, refused messages. `POST /fake/…` switches faults.
 
-    python ui_reflex/tests/fake_gateway.py FOLDER BACKEND_URL PORT
+    python ui_reflex/tests/ui_fake_gateway.py FOLDER BACKEND_URL PORT
 """
 
 import asyncio
