@@ -1,0 +1,42 @@
+"""People who use the platform through its own doors: the provider's sign-in pages and the gateway."""
+
+from html.parser import HTMLParser
+from urllib.parse import urljoin
+
+import httpx
+
+
+class _Form(HTMLParser):
+    """The fields of the page's form, as a browser would send them back."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.fields: dict[str, str] = {}
+        self.action = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        if tag == "form":
+            self.action = attributes.get("action") or ""
+        if tag == "input" and (name := attributes.get("name")):
+            self.fields[name] = attributes.get("value") or ""
+
+
+def sign_in(page_url: str, name: str, password: str) -> httpx.Client:
+    """A client with the session of the person `name`, got by filling in the provider's two forms."""
+    client = httpx.Client(base_url=page_url, follow_redirects=True, timeout=30, headers={"Origin": page_url})
+    answer = client.get("/auth/sign-in", params={"return_to": "/"})
+    answer = _fill_in(client, answer, login=name)
+    answer = _fill_in(client, answer, password=password)
+    if str(answer.url).startswith(page_url) and client.get("/api/v1/viewer").status_code == 200:
+        return client
+    client.close()
+    raise AssertionError(f"sign-in of {name} ended at {answer.url} with {answer.status_code}")
+
+
+def _fill_in(client: httpx.Client, answer: httpx.Response, **values: str) -> httpx.Response:
+    form = _Form(answer.text)
+    assert values.keys() <= form.fields.keys(), f"{answer.url} has no field {set(values) - form.fields.keys()}"
+    target = urljoin(str(answer.url), form.action) if form.action else str(answer.url)
+    return client.post(target, data={**form.fields, **values}, headers={"Referer": str(answer.url)})
