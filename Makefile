@@ -33,16 +33,17 @@ help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 		/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
+# `exec` leaves no shell in between: Ctrl-C reaches the demo, which stops in order, and make has nothing to complain of.
 .PHONY: demo
 demo: $(PARTS) ## the whole service on this machine, with simulated homes; Ctrl-C stops it
-	@env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" WATTFLEET_HOME="$(CURDIR)/.wattfleet" \
+	@exec env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" WATTFLEET_HOME="$(CURDIR)/.wattfleet" \
 		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/python -m wattfleet_operator.embedded.demo
 
 ##@ For developers
 .PHONY: test
 test: $(PARTS) chromium ## all tests, over the real parts and in a real browser (only some: TESTS="agent -k outbox")
 	@echo "  · Tests: screenshots and other artefacts go to build/"
-	@env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" \
+	@exec env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" \
 		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest $(TESTS)
 
 .PHONY: check
