@@ -1,0 +1,123 @@
+"""What the set-up reads of a machine, and what it refuses."""
+
+import io
+import os
+import string
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import bun
+import npm_registry
+import pytest
+import step
+import uv
+import victoria_metrics
+from debian_sources import Source, debian_sources, sources_in_lines, sources_in_stanzas
+from hypothesis import given
+from hypothesis import strategies as st
+
+SETUP = Path(step.__file__).parent
+DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
+words = st.text(string.ascii_lowercase + string.digits + "-", min_size=1)
+addresses = words.map(lambda host: f"http://{host}.example/debian")
+
+
+@given(addresses, words, st.sampled_from(["", DEBIAN_KEYS]))
+def test_a_source_written_for_another_suite_is_read_back(address: str, suite: str, keys: str) -> None:
+    source = Source(address, "bookworm", "main", keys)
+    assert list(sources_in_stanzas(source.stanza(suite))) == [Source(address, suite, "main", keys)]
+
+
+@given(st.lists(addresses), words)
+def test_lines_and_stanzas_say_the_same(hosts: list[str], suite: str) -> None:
+    lines = "\n".join(f"deb [arch=amd64 signed-by={DEBIAN_KEYS}] {host} {suite} main # ours" for host in hosts)
+    stanzas = "\n\n".join(f"Types: deb\nURIs: {host}\nSuites: {suite}\nComponents: main" for host in hosts)
+    from_lines, from_stanzas = list(sources_in_lines(lines)), list(sources_in_stanzas(stanzas))
+    assert [source.addresses for source in from_lines] == [source.addresses for source in from_stanzas] == hosts
+
+
+@given(st.text())
+def test_no_text_breaks_the_reading(text: str) -> None:
+    list(sources_in_lines(text))
+    list(sources_in_stanzas(text))
+    victoria_metrics.numbers(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "components", "is_debian"),
+    [
+        ("http://deb.debian.org/debian/", "main contrib", True),
+        ("mirror+file:///etc/apt/mirrors/debian.list", "main", True),
+        ("http://security.debian.org/debian-security", "main", False),
+        ("https://download.docker.example/linux/debian", "stable", False),
+        ("http://archive.ubuntu.com/ubuntu", "main universe", False),
+    ],
+)
+def test_debian_is_told_from_other_sources(address: str, components: str, is_debian: bool) -> None:
+    assert Source(address, "trixie", components, "").is_debian() is is_debian
+
+
+def test_the_source_with_debians_own_keys_comes_first_and_disabled_ones_not_at_all(tmp_path: Path) -> None:
+    parts = tmp_path / "sources.list.d"
+    parts.mkdir()
+    (tmp_path / "sources.list").write_text("# deb http://off.example/debian sid main\n")
+    (parts / "a.list").write_text("deb http://other.example/debian bookworm main\n")
+    (parts / "b.sources").write_text(
+        f"Types: deb\n# a comment\nURIs: http://deb.example/debian\nSuites: bookworm\n bookworm-updates\n"
+        f"Components: main\nSigned-By: {DEBIAN_KEYS}\n\n"
+        "Types: deb\nEnabled: no\nURIs: http://off.example/debian\nSuites: sid\nComponents: main\n"
+    )
+    found = [source.addresses for source in debian_sources(tmp_path)]
+    assert found == ["http://deb.example/debian", "http://other.example/debian"]
+
+
+@pytest.mark.parametrize(
+    ("said", "understood"),
+    [
+        ("victoria-metrics-20260101-000000-tags-v1.150.2-0-gabc", (1, 150, 2)),
+        ("victoria-metrics_1.145.0+ds1-2_amd64.deb", (1, 145, 0)),
+        ("", ()),
+    ],
+)
+def test_versions_are_read_as_numbers(said: str, understood: tuple[int, ...]) -> None:
+    assert victoria_metrics.numbers(said) == understood
+
+
+def test_an_old_uv_on_path_is_not_taken(tmp_path: Path) -> None:
+    old = tmp_path / "uv"
+    old.write_text("#!/bin/sh\necho uv 0.1.44\n")
+    old.chmod(0o755)
+    assert not uv.is_new_enough(old)
+    assert not uv.is_new_enough(tmp_path / "missing")
+
+
+def test_an_archive_other_than_the_named_one_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "bun.tgz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("package/bin/bun"), io.BytesIO())
+    with pytest.raises(step.StepFailedError, match="refused"):
+        bun.unpack(archive, next(iter(bun.SHA512.values())), tmp_path)
+    assert not (tmp_path / "bun").exists()
+
+
+def test_without_npm_the_registry_is_read_as_npm_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("NPM_CONFIG_REGISTRY", raising=False)
+    npmrc = tmp_path / "npmrc"
+    monkeypatch.setenv("NPM_CONFIG_USERCONFIG", str(npmrc))
+    assert npm_registry.npm_registry() == npm_registry.DEFAULT_REGISTRY
+    npmrc.write_text("fund=false\nregistry = https://npm.example/mirror\n")
+    assert npm_registry.npm_registry() == "https://npm.example/mirror/"
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "https://other.example/")
+    assert npm_registry.npm_registry() == "https://other.example/"
+
+
+def test_a_failing_step_says_why_names_its_log_and_shows_its_end() -> None:
+    command = [sys.executable, SETUP / "run.py", "Try", "fails", sys.executable, "-c", "print('the reason'); exit(3)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, env=dict(os.environ))
+    assert done.returncode == 1
+    assert "✗ Try: python" in done.stdout
+    assert "ended with 3 (log: .cache/log/try.log)" in done.stdout
+    assert "    the reason" in done.stdout
