@@ -1,5 +1,6 @@
 """A gateway that serves on a free port, with a real identity provider, and fakes of our own ports behind it."""
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -12,10 +13,11 @@ from fastapi import FastAPI
 from gateway_fakes import FakeEdge, FakeFleet, FakeHistory
 from gateway_provider import CLIENT_ID, CLIENT_SECRET, Provider, running_provider
 from gateway_serving import served
-
 from wattfleet_gateway.app import Ports, create_app
 from wattfleet_gateway.live import Pace
+from wattfleet_gateway.migrations import migrate
 from wattfleet_gateway.settings import OidcClient, Settings
+from wattfleet_gateway.store import open_database
 from wattfleet_gateway.wiring import Gateway
 from wattfleet_tenants.grants import SigningKeys, generate_signing_keys
 from wattfleet_tenants.household import HouseholdId, mint_household_id
@@ -48,7 +50,9 @@ class Serving:
 
     async def browser(self) -> httpx2.AsyncClient:
         """A browser with an empty cookie jar, showing one of our own pages."""
-        client = httpx2.AsyncClient(base_url=self.url, headers={"Origin": self.url}, trust_env=False, timeout=10)
+        client = httpx2.AsyncClient(
+            base_url=self.url, headers={"Origin": self.url}, trust_env=False, timeout=10, verify=False
+        )
         return await self.clients.enter_async_context(client)
 
     async def signed_in(self, subject: str = "alice", name: str = "Alice Ampere") -> httpx2.AsyncClient:
@@ -79,9 +83,20 @@ async def provider() -> AsyncIterator[Provider]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Migrated once: each test begins with a copy."""
+    path = tmp_path_factory.mktemp("database") / "gateway.db"
+    engine = open_database(f"sqlite:///{path}")
+    migrate(engine)
+    engine.dispose()
+    return path
+
+
 @pytest.fixture
-def settings(provider: Provider, signing_keys: SigningKeys, tmp_path: Path) -> Settings:
+def settings(provider: Provider, signing_keys: SigningKeys, empty_database: Path, tmp_path: Path) -> Settings:
     port = free_port()
+    shutil.copy(empty_database, tmp_path / "gateway.db")
     return Settings(
         public_url=f"http://127.0.0.1:{port}",
         database_url=f"sqlite:///{tmp_path / 'gateway.db'}",

@@ -45,9 +45,7 @@ class FakeHistory:
         self._note("now", reader_url, household)
         return Now(sockets=self.last.get(household, []))
 
-    async def range(
-        self, reader_url: str, household: HouseholdId, start_ms: int, end_ms: int, step_s: int
-    ) -> Buckets:
+    async def range(self, reader_url: str, household: HouseholdId, start_ms: int, end_ms: int, step_s: int) -> Buckets:
         self._note("range", reader_url, household, start_ms=start_ms, end_ms=end_ms, step_s=step_s)
         if self.fails_at_ms is not None and start_ms <= self.fails_at_ms < end_ms:
             raise Unavailable("it broke here")

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
-
 from wattfleet_tenants.testing.waiting import eventually
 
 

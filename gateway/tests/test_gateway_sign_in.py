@@ -10,7 +10,6 @@ import pytest
 from conftest import Serving
 from hypothesis import given
 from hypothesis import strategies as st
-
 from wattfleet_gateway.app import Ports, create_app
 from wattfleet_gateway.settings import Settings
 from wattfleet_gateway.sign_in import own_path
@@ -220,6 +219,11 @@ async def test_two_tabs_may_sign_in_at_once(gateway: Serving) -> None:
         assert (await browser.get(back.headers["location"])).headers["location"] == wanted
 
 
+async def test_return_to_is_checked_on_the_way(gateway: Serving) -> None:
+    answer = await walk(gateway, await gateway.browser(), return_to="//evil.example")
+    assert answer.headers["location"] == "/"
+
+
 @pytest.mark.parametrize(
     "evil",
     [
@@ -238,9 +242,8 @@ async def test_two_tabs_may_sign_in_at_once(gateway: Serving) -> None:
         " /ok",
     ],
 )
-async def test_return_to_never_leads_elsewhere(gateway: Serving, evil: str) -> None:
-    answer = await walk(gateway, await gateway.browser(), return_to=evil)
-    assert answer.headers["location"] == "/"
+def test_return_to_never_leads_elsewhere(evil: str) -> None:
+    assert own_path(evil) == "/"
 
 
 @given(st.text(alphabet=st.sampled_from("/\\.:@%ae\t\n 2f5cF?#"), max_size=12))
@@ -248,7 +251,7 @@ def test_every_path_that_is_returned_to_stays_on_our_origin(text: str) -> None:
     there = httpx2.URL("http://us.example").join(own_path(text))
     assert (there.scheme, there.host) == ("http", "us.example")
     assert own_path(text).startswith("/")
-    assert not own_path(text)[1:2] in ("/", "\\")
+    assert own_path(text)[1:2] not in ("/", "\\")
 
 
 async def test_no_secret_of_a_sign_in_is_logged(gateway: Serving, caplog: pytest.LogCaptureFixture) -> None:
@@ -256,8 +259,10 @@ async def test_no_secret_of_a_sign_in_is_logged(gateway: Serving, caplog: pytest
     browser = await gateway.browser()
     to_provider = await browser.get("/auth/sign-in")
     back = httpx2.URL((await browser.get(to_provider.headers["location"])).headers["location"])
-    sealed = [value for value in browser.cookies.values()]
+    sealed = list(browser.cookies.values())
     await browser.get(back)
-    logged = "\n".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records if "wattfleet" in record.name)
+    logged = "\n".join(
+        f"{record.getMessage()} {record.__dict__}" for record in caplog.records if "wattfleet" in record.name
+    )
     for secret in (back.params["code"], back.params["state"], browser.cookies[SESSION], *sealed):
         assert secret not in logged

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
@@ -20,6 +21,7 @@ from wattfleet_gateway.api import export, households, live, quarantine, readings
 from wattfleet_gateway.api import viewer as viewer_api
 from wattfleet_gateway.cookies import Cookies
 from wattfleet_gateway.edge import Edge
+from wattfleet_gateway.errors import documented
 from wattfleet_gateway.fleet import Fleet
 from wattfleet_gateway.front_door import LARGEST_BODY_BYTES, FrontDoor
 from wattfleet_gateway.identity_provider import IdentityProvider
@@ -96,7 +98,7 @@ def _command(signing_key: str, household: HouseholdId) -> str:
 
 
 def _api() -> APIRouter:
-    api = APIRouter(prefix="/api/v1")
+    api = APIRouter(prefix="/api/v1", responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY))
     for part in _API:
         api.include_router(part.router)
     return api

@@ -75,7 +75,16 @@ def problem_answer(
 
 
 def install(app: FastAPI) -> None:
-    """Makes `app` answer every error as a problem."""
+    """Makes `app` answer every error as a problem, and its OpenAPI document say so."""
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = describe()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas[ProblemDocument.__name__] = ProblemDocument.model_json_schema()
+        return document
+
+    app.openapi = described  # type: ignore[method-assign] # as FastAPI documents it
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:

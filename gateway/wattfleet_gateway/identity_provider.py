@@ -7,9 +7,11 @@ checked here, because Authlib's own sign-in helper checks no audience and takes 
 
 import asyncio
 import secrets
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -178,7 +180,7 @@ class IdentityProvider:
 
     async def _look(self) -> _Known:
         try:
-            async with httpx2.AsyncClient(timeout=_TIMEOUT_S) as http:
+            async with httpx2.AsyncClient(verify=_trusted(), timeout=_TIMEOUT_S) as http:
                 found = await http.get(self._client.issuer.rstrip("/") + "/.well-known/openid-configuration")
                 discovery = Discovery.model_validate_json(found.raise_for_status().content)
                 keys = KeySet.import_key_set((await http.get(discovery.jwks_uri)).raise_for_status().json())
@@ -195,8 +197,15 @@ class IdentityProvider:
             scope=_SCOPE,
             redirect_uri=self._redirect_uri,
             code_challenge_method="S256",
+            verify=_trusted(),
             timeout=_TIMEOUT_S,
         )
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The certificate authorities; reading them takes 0.1 s, so it is done once and not for every person."""
+    return httpx2.create_ssl_context()
 
 
 def _name(claims: Mapping[str, Any]) -> str:

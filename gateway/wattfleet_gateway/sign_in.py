@@ -6,6 +6,7 @@ very browser that set out, and leads only to a path of our own pages.
 
 import logging
 import re
+from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -14,15 +15,16 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from prometheus_client import Counter
 
+from wattfleet_gateway.errors import documented
 from wattfleet_gateway.identity_provider import Person, SignInRefused, new_attempt
 from wattfleet_gateway.sessions import LIFETIME_S
 from wattfleet_gateway.wiring import gateway_of
 
 logger = logging.getLogger(__name__)
-router = APIRouter(prefix="/auth", tags=["sign-in"])
+router = APIRouter(prefix="/auth", tags=["sign-in"], responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY))
 
 _SIGN_INS = Counter("wattfleet_gateway_sign_ins_total", "How sign-ins ended", ["result"])
-_SEE_OTHER = 303
+_SEE_OTHER = HTTPStatus.SEE_OTHER.value
 # One slash, then no second one: `//host` and `/\host` leave our origin, and browsers drop tabs and line ends.
 _OWN_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 _LONGEST_PATH = 500

@@ -28,9 +28,7 @@ router = APIRouter(
     prefix="/households/{household_id}/readings",
     tags=["readings"],
     responses=documented(
-        HTTPStatus.UNAUTHORIZED,
         HTTPStatus.NOT_FOUND,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from wattfleet_gateway.errors import documented
 from wattfleet_gateway.viewer import CurrentViewer, Home, ThisHome
 
-router = APIRouter(prefix="/households", tags=["households"], responses=documented(HTTPStatus.UNAUTHORIZED))
+router = APIRouter(prefix="/households", tags=["households"])
 
 
 class HouseholdView(BaseModel):

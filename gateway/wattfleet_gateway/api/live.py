@@ -22,7 +22,7 @@ from wattfleet_gateway.wiring import gateway_of
 router = APIRouter(
     prefix="/households/{household_id}/live",
     tags=["live"],
-    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS),
+    responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS),
 )
 
 _CHECK_EVERY_S = 15.0

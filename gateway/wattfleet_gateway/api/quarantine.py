@@ -12,7 +12,7 @@ from wattfleet_gateway.wiring import gateway_of
 router = APIRouter(
     prefix="/households/{household_id}/quarantine",
     tags=["quarantine"],
-    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
 

@@ -22,9 +22,8 @@ from wattfleet_gateway.wiring import gateway_of
 router = APIRouter(
     prefix="/households/{household_id}/readings",
     tags=["readings"],
-    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-_WRONG_QUESTION = documented(HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 @router.get("/now")
@@ -34,7 +33,7 @@ async def get_now(request: Request, home: ThisHome) -> NowView:
     return now_view(now, home.socket_names, int(time.time() * 1000))
 
 
-@router.get("/range", responses=_WRONG_QUESTION)
+@router.get("/range")
 async def get_range(request: Request, home: ThisHome, start: Moment, end: Moment, step_s: StepS) -> RangeView:
     """Mean power per socket from `start` until before `end`, in steps of `step_s` seconds."""
     start_ms, end_ms = checked_span(start, end, step_s, MOST_BUCKETS)
@@ -42,7 +41,7 @@ async def get_range(request: Request, home: ThisHome, start: Moment, end: Moment
     return range_view(buckets, home.socket_names, step_s)
 
 
-@router.get("/energy", responses=_WRONG_QUESTION)
+@router.get("/energy")
 async def get_energy(
     request: Request, home: ThisHome, start: LocalDate, end: LocalDate, by: CalendarUnit
 ) -> EnergyView:

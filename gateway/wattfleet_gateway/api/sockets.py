@@ -15,7 +15,7 @@ from wattfleet_gateway.wiring import gateway_of
 router = APIRouter(
     prefix="/households/{household_id}/sockets",
     tags=["sockets"],
-    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND),
+    responses=documented(HTTPStatus.NOT_FOUND),
 )
 
 
@@ -52,7 +52,7 @@ async def list_sockets(request: Request, home: ThisHome) -> list[SocketView]:
     return [SocketView(number=number, name=socket_name(home.socket_names, number)) for number in sorted(numbers)]
 
 
-@router.patch("/{number}", responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.FORBIDDEN))
+@router.patch("/{number}", responses=documented(HTTPStatus.FORBIDDEN))
 def rename_socket(
     request: Request, home: ThisHome, number: Annotated[int, Path(ge=1, le=MAX_SOCKETS)], new: NewName
 ) -> SocketView:

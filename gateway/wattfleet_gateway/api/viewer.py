@@ -1,14 +1,11 @@
 """Who is signed in."""
 
-from http import HTTPStatus
-
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from wattfleet_gateway.errors import documented
 from wattfleet_gateway.viewer import CurrentViewer
 
-router = APIRouter(tags=["viewer"], responses=documented(HTTPStatus.UNAUTHORIZED))
+router = APIRouter(tags=["viewer"])
 
 
 class ViewerView(BaseModel):
