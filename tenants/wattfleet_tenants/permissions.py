@@ -66,14 +66,12 @@ def writer(shard: ShardId) -> Permissions:
     return Permissions(
         publish=(
             f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{subjects.WRITER_CONSUMER}",
-            f"$JS.API.CONSUMER.INFO.{stream}.{subjects.WRITER_CONSUMER}",
             f"$JS.ACK.{stream}.>",
             f"q.{shard}.*.*",
             f"$JS.API.STREAM.INFO.{households}",
             f"$JS.API.DIRECT.GET.{households}.>",
-            f"$JS.API.CONSUMER.CREATE.{households}.>",
-            f"$JS.API.CONSUMER.DELETE.{households}.>",
-            f"$JS.FC.{households}.>",
+            f"$JS.API.CONSUMER.CREATE.{households}",
+            f"$JS.API.CONSUMER.INFO.{households}.*",
         ),
         subscribe=(f"{subjects.WRITER_INBOX}.>",),
     )

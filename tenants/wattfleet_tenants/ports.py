@@ -43,12 +43,17 @@ class RefusedMessage:
 class Inbox(Protocol):
     """Where readings arrive. What was fetched and not acknowledged comes again."""
 
+    @property
+    def waiting(self) -> int:
+        """How many messages were not fetched yet, as last heard."""
+        ...
+
     async def fetch(self, most: int, wait_s: float) -> list[Message]:
         """Up to `most` messages, as many as there are within `wait_s` seconds; raises Unavailable."""
         ...
 
-    async def acknowledge(self, messages: Sequence[Message]) -> None:
-        """Lets the broker forget `messages`. When it is not heard, they come again; raises Unavailable."""
+    async def acknowledge(self, receipts: Sequence[str]) -> None:
+        """Lets the broker forget these messages. When it is not heard, they come again; raises Unavailable."""
         ...
 
 

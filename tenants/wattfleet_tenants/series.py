@@ -20,16 +20,16 @@ def temperature_selector(household: HouseholdId) -> str:
     return f'{TEMPERATURE}{{household="{parse_household_id(household)}"}}'
 
 
-def bucket_query(household: HouseholdId, bucket_s: int) -> str:
-    """Per socket, the sum (W) and the count of the readings in the last `bucket_s` seconds, told apart by `is`.
+def bucket_query(household: HouseholdId, bucket_ms: int) -> str:
+    """Per socket, the sum (W) and the count of the readings in the last `bucket_ms` ms, told apart by `is`.
 
     Sum and count serve everything: mean power is sum / count, energy is sum x interval, and count says how much of the
     bucket was measured at all.
     """
     selector = power_selector(household)
     return (
-        f'union(label_set(sum_over_time({selector}[{bucket_s}s]), "is", "sum"), '
-        f'label_set(count_over_time({selector}[{bucket_s}s]), "is", "count"))'
+        f'union(label_set(sum_over_time({selector}[{bucket_ms}ms]), "is", "sum"), '
+        f'label_set(count_over_time({selector}[{bucket_ms}ms]), "is", "count"))'
     )
 
 

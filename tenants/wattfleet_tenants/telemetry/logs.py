@@ -5,6 +5,7 @@ are refused, so that a careless call cannot leak one.
 """
 
 import logging
+import os
 import sys
 
 from pythonjsonlogger.json import JsonFormatter
@@ -30,10 +31,14 @@ class _Formatter(JsonFormatter):
             log_data[field] = "(hidden)"
 
 
-def configure(process: str, level: int | str = logging.INFO) -> None:
-    """Sends this process's logs to standard output as JSON lines that carry the name `process`."""
+def configure(process: str, level: int | str | None = None) -> None:
+    """Sends this process's logs to standard output as JSON lines that carry the name `process`.
+
+    level: by default what WATTFLEET_LOG_LEVEL says, else INFO. DEBUG follows every single reading.
+    """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Formatter(process))
+    level = level or os.environ.get("WATTFLEET_LOG_LEVEL", "INFO").upper()
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("httpx", "httpcore", "nats", "uvicorn.access"):
+    for chatty in ("httpx", "httpcore", "nats", "uvicorn.access", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

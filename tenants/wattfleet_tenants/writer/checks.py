@@ -20,7 +20,7 @@ MIN_TEMPERATURE_C, MAX_TEMPERATURE_C = -90.0, 250.0
 """The coldest place on earth, and a solar collector standing still in the sun."""
 
 EARLIEST_MS = 2_678_400_000
-"""1 February 1970: VictoriaMetrics takes a time below 2^31 in the text format for seconds (a property test found it)."""
+"""1 February 1970: VictoriaMetrics takes a time below 2^31 in the text format for seconds (a test found it)."""
 
 _DAY_MS = 24 * 3600 * 1000
 

@@ -1,0 +1,87 @@
+"""A connection to NATS that outlives the server, and that no publisher can make deaf.
+
+It reconnects for ever, with jitter. Headers come from publishers, homes included, and nats-py stops reading (and still
+calls itself connected) when it cannot parse one; so headers that cannot be parsed are as good as none here. Use this
+client wherever messages of homes arrive.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nats.errors
+from nats.aio.client import Client
+
+from wattfleet_tenants.ports import Unavailable
+
+logger = logging.getLogger(__name__)
+
+_RECONNECT_EVERY_S = 1
+_PING_EVERY_S = 10
+
+
+class NatsConnection(Client):
+    """Connect with `connect_to`. on_reconnected: what to do when the server is there again; on_closed: when the
+    connection is over for good, since the server does not accept the credential any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_reconnected: list[Callable[[], None]] = []
+        self.on_closed: list[Callable[[], None]] = []
+
+    async def connect_to(self, servers: Sequence[str], credentials: Path, name: str, inbox: str) -> None:
+        """Connects, waiting for a server as long as it takes. inbox: the prefix of reply subjects it may listen on."""
+        while not self.is_connected:
+            try:
+                await self.connect(
+                    servers=list(servers),
+                    name=name,
+                    user_credentials=str(credentials),
+                    inbox_prefix=inbox,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=_RECONNECT_EVERY_S,
+                    ping_interval=_PING_EVERY_S,
+                    max_outstanding_pings=2,
+                    error_cb=self._log_error,
+                    disconnected_cb=self._log_lost,
+                    reconnected_cb=self._tell_back,
+                    closed_cb=self._tell_closed,
+                )
+            except (OSError, nats.errors.Error, TimeoutError) as error:
+                logger.warning("no NATS server", extra={"error": describe(error)})
+                await asyncio.sleep(_RECONNECT_EVERY_S * (1 + random.random()))  # noqa: S311 (jitter)
+
+    def require_connected(self) -> None:
+        """Raises Unavailable while the server is away, before anything is buffered for later."""
+        if not self.is_connected:
+            raise Unavailable("NATS is away")
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            parsed: dict[str, str] | None = await super()._process_headers(headers)
+        except (ValueError, LookupError) as error:
+            logger.warning("headers that cannot be parsed are ignored", extra={"error": describe(error)})
+            return None
+        return parsed
+
+    async def _log_error(self, error: Exception) -> None:
+        logger.warning("NATS reports an error", extra={"error": describe(error)})
+
+    async def _log_lost(self) -> None:
+        logger.warning("NATS is away")
+
+    async def _tell_back(self) -> None:
+        logger.info("NATS is back")
+        for callback in self.on_reconnected:
+            callback()
+
+    async def _tell_closed(self) -> None:
+        for callback in self.on_closed:
+            callback()
+
+
+def describe(error: BaseException) -> str:
+    """An error as a short text; many of nats-py's have none of their own."""
+    return f"{type(error).__name__}: {error}"[:300]

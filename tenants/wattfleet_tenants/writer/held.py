@@ -1,0 +1,67 @@
+"""What is in the store's memory and not yet surely on its disk: acknowledgements are held back until it is.
+
+VictoriaMetrics answers as soon as samples are in memory, and writes them to disk within seconds. A kill lost what had
+been answered up to 7 s before, and nothing that was 12 s old. So a batch counts as stored when it is ACK_AFTER_S old
+and the store still is the process it was before the batch was sent. When it is not, everything held is stored again;
+stored twice is stored once, since equal samples are one.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wattfleet_tenants.ports import StoreRun
+from wattfleet_tenants.wire.batch import PowerBatch
+
+ACK_AFTER_S = 15.0
+"""VictoriaMetrics collects rows for up to 2 s and parts in memory for up to 5 s (-inmemoryDataFlushInterval); killed,
+it lost what was 7 s old and nothing that was 12 s old. The rest is margin for a busy disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBatch:
+    """Messages that the store has in memory. The readings are kept as numbers, about 170 bytes a message.
+
+    run: the store's run that was known before they were sent. stored_at_s: on the monotonic clock, when it answered.
+    """
+
+    receipts: list[str]
+    batches: list[PowerBatch]
+    run: StoreRun
+    stored_at_s: float
+
+
+class HeldBatches:
+    """In the order in which they were stored."""
+
+    def __init__(self, hold_s: float, clock: Callable[[], float]) -> None:
+        self._hold_s = hold_s
+        self._clock = clock
+        self._held: deque[HeldBatch] = deque()
+        self.messages = 0
+
+    def add(self, batch: HeldBatch) -> None:
+        """Begins to hold `batch`."""
+        self._held.append(batch)
+        self.messages += len(batch.receipts)
+
+    def any_due(self) -> bool:
+        """Whether some batch is old enough to be acknowledged, if the store is still the same."""
+        return bool(self._held) and self._due(self._held[0])
+
+    def take_due(self, run: StoreRun) -> list[HeldBatch]:
+        """Removes the batches that are surely on disk, now that the store is seen to be in `run`."""
+        return self._take(lambda batch: batch.run.started == run.started and self._due(batch))
+
+    def take_endangered(self, run: StoreRun) -> list[HeldBatch]:
+        """Removes the batches that another run of the store may have lost."""
+        return self._take(lambda batch: batch.run.started != run.started)
+
+    def _due(self, batch: HeldBatch) -> bool:
+        return self._clock() - batch.stored_at_s >= self._hold_s
+
+    def _take(self, which: Callable[[HeldBatch], bool]) -> list[HeldBatch]:
+        taken = [batch for batch in self._held if which(batch)]
+        self._held = deque(batch for batch in self._held if not which(batch))
+        self.messages -= sum(len(batch.receipts) for batch in taken)
+        return taken
