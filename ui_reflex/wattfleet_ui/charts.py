@@ -140,12 +140,12 @@ def time_ticks(answer: Range, zone: ZoneInfo) -> list[Tick]:
     if not answer.start_ms:
         return []
     first, end = answer.start_ms[0], answer.start_ms[-1] + answer.step_s * 1000
-    # Half hours, as some zones lie half an hour off and midnights must be met.
-    half_hours = [local(at_ms, zone) for at_ms in range(-(-first // 1_800_000) * 1_800_000, end + 1, 1_800_000)]
+    # Quarter hours, as some zones lie 45 minutes off and their full hours must be met.
+    quarters = [local(at_ms, zone) for at_ms in range(-(-first // 900_000) * 900_000, end + 1, 900_000)]
     if end - first <= 2 * 86_400_000:
-        marks = [at for at in half_hours if at.minute == 0 and at.hour % 3 == 0]
+        marks = [at for at in quarters if at.minute == 0 and at.hour % 3 == 0]
         return [Tick(_ms(at), clock(at)) for at in marks]
-    days = [after for before, after in pairwise(half_hours) if before.date() != after.date()]
+    days = [after for before, after in pairwise(quarters) if before.date() != after.date()]
     every = -(-len(days) // 10) or 1
     return [Tick(_ms(at), f"{at:%a} {at.day}" if len(days) <= 10 else f"{at.day} {at:%b}") for at in days[::every]]
 
