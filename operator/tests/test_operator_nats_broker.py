@@ -11,13 +11,16 @@ from nats.aio.client import Client, RawCredentials
 from wattfleet_operator.adapters.folder_vault import FolderVault
 from wattfleet_operator.adapters.nats_broker import NatsBroker
 from wattfleet_operator.adapters.nats_identities import NatsIdentities, gateway_credential, writer_credential
-from wattfleet_operator.credential import read_credential
+from wattfleet_operator.credential import read_credential, token_in
 from wattfleet_operator.embedded.free_ports import FreePorts
 from wattfleet_operator.embedded.nats_server import nats_process
+from wattfleet_operator.embedded.process import Process
 from wattfleet_operator.embedded.supervisor import Supervisor
 from wattfleet_operator.errors import NotYet
 from wattfleet_tenants import subjects
+from wattfleet_tenants.credentials import claims_of
 from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.permissions import Permissions
 from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.waiting import eventually
 
@@ -31,6 +34,7 @@ class Nats:
     supervisor: Supervisor
     vault: FolderVault
     broker: NatsBroker
+    process: Process
 
     async def connect(self, credentials: str, on_disconnect: Callable[[], None] = lambda: None) -> Client:
         async def told(*_: object) -> None:
@@ -53,9 +57,6 @@ class Nats:
 
 
 def _name_in(credentials: str) -> str:
-    from wattfleet_operator.credential import token_in
-    from wattfleet_tenants.credentials import claims_of
-
     return str(claims_of(token_in(credentials))["name"])
 
 
@@ -65,9 +66,10 @@ async def server(tmp_path: Path) -> AsyncIterator[Nats]:
     port = FreePorts(tmp_path / "ports.json").port("nats")
     broker = NatsBroker((f"nats://127.0.0.1:{port}",), vault)
     async with Supervisor(tmp_path) as supervisor:
-        await supervisor.ensure(await nats_process(NatsIdentities(vault), port, tmp_path / "nats"))
+        process = await nats_process(NatsIdentities(vault), port, tmp_path / "nats")
+        await supervisor.ensure(process)
         await supervisor.ready("nats", 10)
-        yield Nats(supervisor, vault, broker)
+        yield Nats(supervisor, vault, broker, process)
         await broker.close()
 
 
@@ -157,13 +159,7 @@ async def test_a_killed_server_is_not_yet_there_and_afterwards_everything_still_
     with pytest.raises(NotYet) as caught:
         await server.broker.ensure_streams(S1)
     assert caught.value.reason == "BrokerUnavailable"
-    await server.supervisor.ensure(
-        await nats_process(
-            NatsIdentities(server.vault),
-            int(server.broker.servers[0].rpartition(":")[2]),
-            server.vault.root.parent / "nats",
-        )
-    )
+    await server.supervisor.ensure(server.process)
     await server.supervisor.ready("nats", 10)
 
     async def assigned() -> bool:
@@ -180,8 +176,6 @@ async def test_a_changed_role_gets_a_new_token_for_the_key_that_it_had(server: N
     await shard_is_there(server)
     name = writer_credential(S1)
     kept = await server.vault.keep(name, str)
-    from wattfleet_tenants.permissions import Permissions
-
     identities = NatsIdentities(server.vault)
     await identities.ensure_user(name, await identities.ing(S1), Permissions(publish=("q.>",), subscribe=()))
     changed = await server.vault.keep(name, str)

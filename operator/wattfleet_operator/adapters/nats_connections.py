@@ -78,7 +78,7 @@ class NatsConnections:
                 name="wattfleet-operator",
                 allow_reconnect=False,
                 max_reconnect_attempts=1,  # counts first attempts, too: by default it would try for two minutes
-                reconnect_time_wait=0.1,
+                reconnect_time_wait=0,
                 connect_timeout=2,
                 error_cb=_quietly,
             )

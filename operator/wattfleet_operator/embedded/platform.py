@@ -70,10 +70,12 @@ class Platform:
         self.home = home.resolve()
         self.resources = ResourceFolder(self.home / "fleet")
         self.supervisor = Supervisor(self.home, self._wake)
+        self._homes = FolderHomes(self.home / "homes")
         self._parts = parts
         self._people = people
         self._page_port = page_port
         self._step = on_step
+        self.vault = FolderVault(self.home / "vault")
         self._stack = contextlib.AsyncExitStack()
         self._loop: Loop | None = None
 
@@ -154,8 +156,7 @@ class Platform:
         return self._page_port
 
     async def _start_data_plane(self) -> None:
-        vault = FolderVault(self.home / "vault")
-        self._vault, self._homes = vault, FolderHomes(self.home / "homes")
+        vault = self.vault
         self._step("Starting NATS")
         port = self.ports.port("nats")
         await self._run(await nats_process(NatsIdentities(vault), port, self.home / "nats"))
@@ -186,7 +187,7 @@ class Platform:
     async def _start_doors(self) -> None:
         self._step("Starting the identity provider")
         port, folder = self.ports.port("identity"), self.home / "identity"
-        self._identity_provider = IdentityProvider(self._vault, port, folder, self.url)
+        self._identity_provider = IdentityProvider(self.vault, port, folder, self.url)
         await self._run(await self._identity_provider.prepare(self._people))
         page = None
         if self._parts >= Parts.EVERYTHING:
@@ -194,7 +195,7 @@ class Platform:
             page = Page(self.ports.port("ui"))
             await self._run(page.process(self.url))
         self._step("Starting the gateway")
-        self._gateway = Gateway(self._vault, self.url, self.home / "gateway", self.resources.root)
+        self._gateway = Gateway(self.vault, self.url, self.home / "gateway", self.resources.root)
         health_port = self.ports.port("gateway-health")
         await self._run(await self._gateway.process(self._identity_provider.issuer, health_port, page))
 

@@ -142,8 +142,7 @@ class _Running:
     def send(self, how: signal.Signals) -> None:
         """Sends a signal to the process and to whatever it started: it leads a session of its own."""
         if self.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, how)
+            _end_group(self.pid, how)
 
     async def stop(self, within_s: float) -> None:
         self._task.cancel()
@@ -165,9 +164,11 @@ class _Running:
             try:
                 self._child = await self._start()
             except OSError as error:
-                logger.error("process cannot be started", extra={"name_": self.process.name, "error": str(error)})  # noqa: TRY400
+                reason = {"process_name": self.process.name, "error": str(error)}
+                logger.error("process cannot be started", extra=reason)  # noqa: TRY400 (the error says it all)
             else:
                 code = await self._child.wait()
+                _end_group(self._child.pid, signal.SIGKILL)  # what it has left behind
                 logger.warning("process ended", extra={"process_name": self.process.name, "exit_code": code})
             if monotonic() - started > _RUNS_WELL_AFTER_S:
                 pause_s = _FIRST_PAUSE_S
@@ -195,6 +196,11 @@ class _Running:
         self._child = child
         self._changed()
         return child
+
+
+def _end_group(leader: int, how: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, how)
 
 
 def _reason(name: str) -> str:
