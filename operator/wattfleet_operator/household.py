@@ -104,8 +104,8 @@ async def _end(household: Household, world: World) -> HouseholdStatus:
             await _erase(household, shard, world)
         else:
             await _keep_what_came(household, shard, world)
-    world.resources.finish(household)
     await world.vault.forget(_erasing(household))
+    world.resources.finish(household)
     return household.status
 
 

@@ -1,0 +1,252 @@
+"""A household's reconcile, decided in a world in memory that dies at every outside call once."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from operator_fakes import NOW, S1, Crash, FakeWorld, placed, shard, wish
+from wattfleet_operator.credential import LIFETIME, RENEWED_BEFORE, read_credential
+from wattfleet_operator.errors import NotYet, Refused
+from wattfleet_operator.household import ERASED_AGAIN_AFTER, reconcile
+from wattfleet_tenants.crd import ConditionType, Household, HouseholdStatus
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.shard import ShardId
+
+
+@pytest.fixture
+def fake() -> FakeWorld:
+    return FakeWorld()
+
+
+async def look(fake: FakeWorld, household: HouseholdId) -> HouseholdStatus:
+    """One look, whose status is kept as the loop does."""
+    resource = fake.resources.household(household)
+    status = await reconcile(resource, fake.world)
+    if household in fake.resources.kept:
+        fake.resources.add(resource.model_copy(update={"status": status}))
+    return status
+
+
+async def born(fake: FakeWorld, household: HouseholdId, **spec: object) -> HouseholdStatus:
+    fake.resources.add(wish(household, **spec))
+    return await look(fake, household)
+
+
+def change(fake: FakeWorld, household: HouseholdId, deleted: bool = False, **spec: object) -> None:
+    resource = wish(household, deleted, **spec)
+    fake.resources.add(resource.model_copy(update={"status": fake.resources.household(household).status}))
+
+
+async def test_a_household_is_born_placed_first_assigned_second_and_given_a_home_file_last(
+    fake: FakeWorld, household: HouseholdId
+) -> None:
+    status = await born(fake, household)
+    kept = [call for call in fake.calls.made if not call.startswith("keep")]
+    assert kept == ["place", "assign", "write home file"]
+    assert (status.shard, status.ready) == (S1, True)
+    assert status.credential_expires == NOW + LIFETIME
+    home = fake.homes.files[household]
+    assert (home.household, home.shard, home.servers) == (household, S1, fake.broker.servers)
+    assert "PUBLIC KEY" in home.command_key
+
+
+async def test_a_second_look_changes_nothing(fake: FakeWorld, household: HouseholdId) -> None:
+    first = await born(fake, household)
+    home = fake.homes.files[household]
+    second = await look(fake, household)
+    assert second == first
+    assert fake.homes.files[household] == home
+    assert (len(fake.broker.minted), len(fake.homes.disclosed)) == (1, 1)
+
+
+@pytest.mark.parametrize("done_before_crash", [False, True])
+@pytest.mark.parametrize(
+    ("specs", "deleted"),
+    [([{}], False), ([{}, {"suspended": True}], False), ([{}, {"suspended": True}, {}], False), ([{}, {}], True)],
+    ids=["birth", "suspension", "return", "end"],
+)
+async def test_a_crash_at_any_outside_call_converges_to_the_same_world(
+    household: HouseholdId, specs: list[dict[str, object]], deleted: bool, done_before_crash: bool
+) -> None:
+    """Two operators look at the same wishes; one of them dies once, at each call in turn."""
+    undisturbed = FakeWorld()
+    await live(undisturbed, household, specs, deleted)
+    for call in range(len(undisturbed.calls.made)):
+        fake = FakeWorld()
+        fake.calls.crash_at, fake.calls.done_before_crash = call, done_before_crash
+        await live(fake, household, specs, deleted)
+        assert shape(fake, household) == shape(undisturbed, household), undisturbed.calls.made[call]
+        home = fake.homes.files.get(household)
+        in_force = {read_credential(home.credentials).user_key} if home else set()
+        assert set(fake.homes.disclosed) - fake.broker.revoked == in_force, "no credential is left behind"
+
+
+async def live(fake: FakeWorld, household: HouseholdId, specs: list[dict[str, object]], deleted: bool) -> None:
+    """Looks until each wish is fulfilled, starting again after a crash."""
+    fake.resources.add(wish(household, **specs[0]))
+    for index, spec in enumerate(specs):
+        change(fake, household, deleted and index == len(specs) - 1, **spec)
+        for _ in range(5):
+            try:
+                if household in fake.resources.kept:
+                    await look(fake, household)
+            except Crash:
+                continue
+            except NotYet as error:
+                fake.passes(timedelta(seconds=error.retry_in_s))
+
+
+def shape(fake: FakeWorld, household: HouseholdId) -> object:
+    home = fake.homes.files.get(household)
+    resource = fake.resources.kept.get(household)
+    return (
+        fake.broker.assigned,
+        home and (home.shard, home.servers, read_credential(home.credentials).user_key in fake.broker.revoked),
+        resource and (resource.status.ready, getattr(resource.status, "shard", None)),
+        household in fake.store.series,
+        [name for name in fake.vault.texts if name.startswith("erasing")],
+    )
+
+
+async def test_a_credential_is_renewed_in_the_last_third_of_its_life_for_the_same_key(
+    fake: FakeWorld, household: HouseholdId
+) -> None:
+    await born(fake, household)
+    fake.passes(LIFETIME - RENEWED_BEFORE - timedelta(seconds=1))
+    await look(fake, household)
+    assert len(fake.broker.minted) == 1
+    fake.passes(timedelta(seconds=1))
+    status = await look(fake, household)
+    first, second = fake.broker.minted
+    assert first.user_key == second.user_key
+    assert status.credential_expires == fake.now + LIFETIME
+
+
+async def test_a_credential_of_a_signing_key_that_is_no_longer_used_is_replaced(
+    fake: FakeWorld, household: HouseholdId
+) -> None:
+    await born(fake, household)
+    fake.broker.signing_key = type(fake.broker)(fake.calls).signing_key
+    await look(fake, household)
+    assert fake.homes.files[household].credentials == fake.broker.minted[-1].text
+    assert len({c.user_key for c in fake.broker.minted}) == 2
+
+
+async def test_a_suspended_household_keeps_its_place_and_loses_its_credential_until_it_gets_a_new_one(
+    fake: FakeWorld, household: HouseholdId
+) -> None:
+    await born(fake, household)
+    change(fake, household, suspended=True)
+    status = await look(fake, household)
+    assert (status.shard, status.credential_expires, status.ready) == (S1, None, False)
+    ready, reconciling, stalled = status.conditions
+    assert (ready.reason, reconciling.status, stalled.status) == ("Suspended", "False", "False")
+    assert (S1, household) in fake.broker.assigned, "what it sent before is still stored"
+    assert household not in fake.homes.files
+    assert fake.broker.revoked == {fake.broker.minted[0].user_key}
+    change(fake, household)
+    assert (await look(fake, household)).ready
+    assert fake.broker.minted[1].user_key not in fake.broker.revoked
+
+
+async def test_a_deleted_household_is_revoked_purged_unassigned_erased_and_erased_again_later(
+    fake: FakeWorld, household: HouseholdId
+) -> None:
+    await born(fake, household)
+    fake.store.series.add(household)
+    change(fake, household, deleted=True)
+    fake.calls.made.clear()
+    with pytest.raises(NotYet) as caught:
+        await look(fake, household)
+    kept = [call for call in fake.calls.made if not call.startswith("keep")]
+    assert kept == ["revoke", "remove home file", "purge", "unassign", "erase"]
+    assert (caught.value.reason, caught.value.retry_in_s) == ("Erasing", ERASED_AGAIN_AFTER.total_seconds())
+    fake.store.series.add(household)  # a late redelivery
+    fake.passes(ERASED_AGAIN_AFTER)
+    await look(fake, household)
+    assert household not in fake.store.series
+    assert household not in fake.resources.kept
+    assert not [name for name in fake.vault.texts if household in name]
+
+
+async def test_a_deleted_household_whose_readings_are_retained_leaves_when_all_are_stored(
+    fake: FakeWorld, household: HouseholdId
+) -> None:
+    await born(fake, household)
+    fake.store.series.add(household)
+    fake.broker.in_stream[household] = 3
+    change(fake, household, deleted=True, deletionPolicy="Retain")
+    with pytest.raises(NotYet, match="3 of its readings are not stored yet"):
+        await look(fake, household)
+    assert (S1, household) in fake.broker.assigned
+    fake.broker.in_stream[household] = 0
+    await look(fake, household)
+    assert household in fake.store.series
+    assert household not in fake.resources.kept
+    assert not fake.broker.assigned
+
+
+async def test_a_household_that_was_never_placed_ends_without_a_trace(fake: FakeWorld, household: HouseholdId) -> None:
+    fake.resources.add(wish(household, deleted=True))
+    await look(fake, household)
+    assert fake.calls.made == ["finish"]
+
+
+Broken = Callable[[FakeWorld], None]
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (lambda fake: fake.resources.kept.clear(), "NoShardHasRoom"),
+        (lambda fake: fake.resources.add(shard(region="elsewhere")), "NoShardHasRoom"),
+        (lambda fake: fake.resources.add(shard(acceptNewHouseholds=False)), "NoShardHasRoom"),
+        (lambda fake: fake.resources.shards()[0].status.edge_urls.clear(), "ShardNotReady"),
+        (lambda fake: setattr(fake.store, "answers", False), "StoreNotReady"),
+        (lambda fake: setattr(fake.workloads, "trouble", "WriterNotReady"), "WriterNotReady"),
+        (lambda fake: setattr(fake.workloads, "trouble", "ReaderNotReady"), "ReaderNotReady"),
+    ],
+)
+async def test_a_household_is_not_ready_while_a_part_of_its_way_is_not(
+    fake: FakeWorld, household: HouseholdId, broken: Broken, reason: str
+) -> None:
+    broken(fake)
+    with pytest.raises(NotYet) as caught:
+        await born(fake, household)
+    assert caught.value.reason == reason
+
+
+async def test_a_household_whose_shard_is_gone_needs_help(fake: FakeWorld, household: HouseholdId) -> None:
+    fake.resources.add(placed(wish(household), ShardId("s9")))
+    with pytest.raises(Refused) as caught:
+        await look(fake, household)
+    assert caught.value.reason == "ShardMissing"
+
+
+async def test_a_full_shard_takes_no_more_and_keeps_what_it_has(fake: FakeWorld, household: HouseholdId) -> None:
+    fake.resources.add(shard(capacity=1))
+    await born(fake, household)
+    other = HouseholdId("hzzzzzzzzzzzzzzzzzzzz")
+    with pytest.raises(NotYet, match="has room"):
+        await born(fake, other)
+    assert (await look(fake, household)).ready
+
+
+async def test_conditions_say_since_when_and_for_which_generation(fake: FakeWorld, household: HouseholdId) -> None:
+    first = await born(fake, household)
+    fake.passes(timedelta(minutes=5))
+    assert (await look(fake, household)).conditions == first.conditions
+    resource = fake.resources.household(household)
+    newer = resource.model_copy(update={"metadata": resource.metadata.model_copy(update={"generation": 7})})
+    fake.resources.add(newer)
+    status = await look(fake, household)
+    ready = status.condition(ConditionType.READY)
+    assert ready is not None
+    assert (status.observed_generation, ready.observed_generation, ready.last_transition_time) == (7, 7, NOW)
+
+
+def test_the_example_is_a_household() -> None:
+    example = Path(__file__).parents[1] / "examples" / "household.yaml"
+    assert Household.model_validate(yaml.safe_load(example.read_text())).spec.time_zone == "Europe/Paris"
