@@ -16,7 +16,7 @@ def main() -> None:
     with alone("environment"):
         if is_made_from(STAMP, made_from):
             return
-        with step("Python environment", "about 130 packages into .venv") as running:
+        with step("Python environment", "about 100 packages into .venv") as running:
             # An environment that is there keeps its Python; a new one gets the one that runs this script.
             python = [] if VENV.exists() else ["--python", sys.executable]
             own = {"UV_PROJECT_ENVIRONMENT": str(VENV), "UV_PYTHON_DOWNLOADS": "never"}
