@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,12 +109,18 @@ def settings(provider: Provider, signing_keys: SigningKeys, empty_database: Path
     )
 
 
-@pytest_asyncio.fixture
-async def gateway(settings: Settings, provider: Provider, signing_keys: SigningKeys) -> AsyncIterator[Serving]:
+@asynccontextmanager
+async def serving(settings: Settings, provider: Provider, signing_keys: SigningKeys) -> AsyncIterator[Serving]:
     fleet, history, edge = FakeFleet(), FakeHistory(), FakeEdge()
     app = create_app(settings, Ports(fleet, history, edge, QUICK))
     async with served(app, settings.port), AsyncExitStack() as clients:
         yield Serving(app, settings, provider, fleet, history, edge, signing_keys, clients)
+
+
+@pytest_asyncio.fixture
+async def gateway(settings: Settings, provider: Provider, signing_keys: SigningKeys) -> AsyncIterator[Serving]:
+    async with serving(settings, provider, signing_keys) as running:
+        yield running
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from wattfleet_gateway.cookies import Cookies
 from wattfleet_gateway.edge import Edge
 from wattfleet_gateway.errors import documented
 from wattfleet_gateway.fleet import Fleet
-from wattfleet_gateway.front_door import LARGEST_BODY_BYTES, FrontDoor
+from wattfleet_gateway.front_door import FrontDoor
 from wattfleet_gateway.identity_provider import IdentityProvider
 from wattfleet_gateway.live import LiveHomes, Pace
 from wattfleet_gateway.migrations import migrate
@@ -65,7 +65,6 @@ def create_app(settings: Settings, ports: Ports) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
-        max_body_size=LARGEST_BODY_BYTES,
     )
     app.state.gateway = gateway
     errors.install(app)

@@ -109,6 +109,8 @@ class FrontDoor:
             return None
         if not self._from_our_pages(headers):
             return problem_answer(HTTPStatus.FORBIDDEN, "Changes are taken from our own pages only.")
+        if "transfer-encoding" in headers:
+            return problem_answer(HTTPStatus.LENGTH_REQUIRED, "Say how long the request is: no browser needs pieces.")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > LARGEST_BODY_BYTES:
             return problem_answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request is too large.")

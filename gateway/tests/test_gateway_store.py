@@ -1,0 +1,152 @@
+"""What is remembered: sessions that end in time, homes, names; and a database that comes up to date by itself."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, select
+from wattfleet_gateway.__main__ import main
+from wattfleet_gateway.migrations import migrate
+from wattfleet_gateway.sessions import IDLE_S, LIFETIME_S, Sessions
+from wattfleet_gateway.store import METADATA, Membership, SessionRow, Store, open_database
+from wattfleet_tenants.household import mint_household_id
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'folder' / 'gateway.db'}"
+
+
+@pytest.fixture
+def store(url: str):
+    engine = open_database(url)
+    migrate(engine)
+    yield Store(engine)
+    engine.dispose()
+
+
+def test_the_migrations_end_at_the_models(store: Store) -> None:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, METADATA) == []
+
+
+def test_migrating_again_changes_nothing(store: Store) -> None:
+    store.ensure_user("issuer", "alice")
+    migrate(store.engine)
+    assert store.ensure_user("issuer", "alice") == 1
+
+
+def test_a_new_database_is_its_owners_alone(url: str, store: Store) -> None:
+    path = Path(url.removeprefix("sqlite:///"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_session_ends_when_nobody_uses_it(store: Store) -> None:
+    clock = Clock()
+    sessions = Sessions(store, clock)
+    cookie = sessions.start(store.ensure_user("issuer", "alice"), "token")
+    for _ in range(3):
+        clock.now_s += IDLE_S - 1
+        assert sessions.find(cookie)
+    clock.now_s += IDLE_S
+    assert sessions.find(cookie) is None
+
+
+def test_a_session_ends_when_it_is_old_however_often_it_is_used(store: Store) -> None:
+    clock = Clock()
+    sessions = Sessions(store, clock)
+    cookie = sessions.start(store.ensure_user("issuer", "alice"), "token")
+    began_s = clock.now_s
+    while clock.now_s < began_s + LIFETIME_S - 86_400:
+        clock.now_s += 86_400
+        assert sessions.find(cookie)
+    clock.now_s = began_s + LIFETIME_S
+    assert sessions.find(cookie) is None
+
+
+def test_sessions_that_are_over_are_removed_with_the_next_sign_in(store: Store) -> None:
+    clock = Clock()
+    sessions = Sessions(store, clock)
+    user = store.ensure_user("issuer", "alice")
+    sessions.start(user, "token")
+    clock.now_s += LIFETIME_S
+    sessions.start(user, "token")
+    with Session(store.engine) as session:
+        assert len(session.exec(select(SessionRow)).all()) == 1
+
+
+def test_no_cookie_is_written_down(store: Store, url: str) -> None:
+    cookie = Sessions(store).start(store.ensure_user("issuer", "alice"), "token")
+    store.engine.dispose()
+    for file in Path(url.removeprefix("sqlite:///")).parent.iterdir():
+        assert cookie.encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize("cookie", [None, "", "nonsense", "ü", "a" * 10_000])
+def test_any_other_cookie_is_no_session(store: Store, cookie: str | None) -> None:
+    assert Sessions(store).find(cookie) is None
+    assert Sessions(store).end(cookie) is None
+
+
+def test_a_name_is_kept_when_the_provider_tells_none(store: Store) -> None:
+    user = store.ensure_user("issuer", "alice", "Alice Ampere")
+    assert store.ensure_user("issuer", "alice") == user
+    sessions = Sessions(store)
+    found = sessions.find(sessions.start(user, ""))
+    assert found is not None
+    assert found.name == "Alice Ampere"
+
+
+ADD = ("household", "add", "--name", "Alice's house", "--owner-issuer", "https://id.example", "--owner-subject")
+
+
+def test_a_household_is_added_again_without_harm(url: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATTFLEET_DATABASE_URL", url)
+    household = mint_household_id()
+    for owner in ("alice", "alice", "bob"):
+        assert main([*ADD, owner, "--id", household, "--sockets", "Heat pump, EV charger"]) == 0
+    alice = store.ensure_user("https://id.example", "alice")
+    (row,) = store.households_of(alice)
+    assert (row.id, row.name) == (household, "Alice's house")
+    assert store.socket_names(household) == {1: "Heat pump", 2: "EV charger"}
+    with Session(store.engine) as session:
+        assert len(session.exec(select(Membership)).all()) == 2
+
+
+@pytest.mark.parametrize("wrong", ["*", "", "h", "H7M2K9X4Q8W1Z5T3B", "h7m2k9x4q8w1z5t3b.x"])
+def test_a_household_id_that_is_none_is_refused_at_the_door(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    monkeypatch.setenv("WATTFLEET_DATABASE_URL", url)
+    assert main([*ADD, "alice", "--id", wrong]) == 2
+    assert "is not a household id" in capsys.readouterr().err
+
+
+def test_a_missing_setting_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WATTFLEET_DATABASE_URL", raising=False)
+    monkeypatch.delenv("WATTFLEET_SECRET_FILE", raising=False)
+    assert main([*ADD, "alice", "--id", mint_household_id()]) == 2
+    assert capsys.readouterr().err == "wattfleet_gateway: WATTFLEET_DATABASE_URL is not set\n"
+    assert main(["serve"]) == 2
+    assert capsys.readouterr().err == "wattfleet_gateway: WATTFLEET_SECRET_FILE is not set\n"
+
+
+def test_sqlite_keeps_its_references(store: Store) -> None:
+    with Session(store.engine) as session:
+        session.add(Membership(user_id=99, household_id="nothing"))
+        with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+            session.commit()
