@@ -1,20 +1,23 @@
 """The writer against a real broker and a real store: nothing lost, nothing doubled, nothing refused in silence."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
-import pytest
-from nats.js.errors import APIError
 from wattfleet_tenants import subjects
+from wattfleet_tenants.adapters import jetstream
 from wattfleet_tenants.adapters.assignments import WatchedAssignments
 from wattfleet_tenants.adapters.inbox import JetStreamInbox
 from wattfleet_tenants.adapters.nats_connection import NatsConnection
 from wattfleet_tenants.adapters.quarantine import KEPT_BYTES, REASON, SEQUENCE, JetStreamQuarantine, JetStreamRefusals
 from wattfleet_tenants.adapters.victoriametrics import VictoriaMetricsStore
 from wattfleet_tenants.household import HouseholdId, mint_household_id
+from wattfleet_tenants.ports import RefusedMessage
 from wattfleet_tenants.reading import INTERVAL_MS
 from wattfleet_tenants.series import power_selector
 from wattfleet_tenants.telemetry.health import Health
@@ -26,7 +29,6 @@ from wattfleet_tenants.wire.readings_pb2 import Readings
 from wattfleet_tenants.writer.checks import Limits
 from wattfleet_tenants.writer.writer import World, Writer
 
-NOW_MS = A_MINUTE_MS
 HOLD_S = 0.3
 
 
@@ -90,3 +92,209 @@ async def test_every_reading_arrives_exactly_as_sent(
     assert stored["1"].at_ms == [A_MINUTE_MS + i * INTERVAL_MS for i in range(500)]
     assert stored["2"].values == [float(i % 77) for i in range(500)]
     assert len(stored["3"].values) == 400, "missing stays missing"
+
+
+def day_ahead() -> int:
+    return (int(time.time()) // 60 + 24 * 60) * INTERVAL_MS
+
+
+def proto(**fields: object) -> bytes:
+    return Readings(**{"version": 1, "sequence": 9, "interval_start_ms": A_MINUTE_MS, **fields}).SerializeToString()  # type: ignore[arg-type]
+
+
+REFUSED = {
+    "malformed": b"\xff" * 20,
+    "oversized": b"\x08\x01" + b"x" * 9_000,
+    "unknown-version": proto(version=2, power_dw=[1]),
+    "too-many-sockets": proto(power_dw=[1] * 65),
+    "no-sequence": proto(sequence=0, power_dw=[1]),
+    "empty": proto(),
+    "unaligned": proto(interval_start_ms=A_MINUTE_MS + 1, power_dw=[1]),
+    "future": proto(interval_start_ms=day_ahead(), power_dw=[1]),
+    "too-old": proto(interval_start_ms=60_000, power_dw=[1]),
+    "implausible-power": proto(power_dw=[1, 250_001]),
+    "implausible-temperature": proto(power_dw=[1], temperature_cc=[25_001]),
+}
+
+
+async def test_every_kind_of_bad_message_is_kept_with_its_reason_and_the_good_ones_are_stored(
+    broker: ShardBroker, victoria_metrics: VictoriaMetrics, household: HouseholdId
+) -> None:
+    await broker.assign(household)
+    payloads = [part for bad in REFUSED.values() for part in (bad, bad)]
+    async with writer_running(broker, victoria_metrics.url):
+        await publish(broker, household, [*minutes(20), *payloads, *minutes(40)[20:]])
+        await all_acknowledged(broker)
+    assert victoria_metrics.count(power_selector(household)) == 40 * 2 + 32
+    async with connected(broker, broker.reader_creds, subjects.READER_INBOX) as nats:
+        refused = await JetStreamRefusals(nats, broker.shard).refused(household)
+        assert await JetStreamRefusals(nats, broker.shard).refused(mint_household_id()) == []
+    assert {one.reason: one.count for one in refused} == dict.fromkeys(REFUSED, 2)
+    assert all(abs(one.last_ms / 1000 - time.time()) < 60 for one in refused)
+
+
+async def test_a_refused_message_can_be_read_in_quarantine(
+    broker: ShardBroker, victoria_metrics: VictoriaMetrics, household: HouseholdId
+) -> None:
+    await broker.assign(household)
+    async with writer_running(broker, victoria_metrics.url):
+        await publish(broker, household, [REFUSED["implausible-power"], REFUSED["oversized"]])
+        await all_acknowledged(broker)
+    async with broker.operator() as nats:
+        stream = subjects.quarantine_stream(broker.shard)
+        kept = [await nats.jetstream().get_msg(stream, seq) for seq in (1, 2)]
+    by_reason = {message.headers[REASON]: message for message in kept if message.headers}
+    assert by_reason["implausible-power"].data == REFUSED["implausible-power"]
+    assert by_reason["implausible-power"].headers[SEQUENCE] == "9"  # type: ignore[index]
+    assert by_reason["oversized"].data == REFUSED["oversized"][:KEPT_BYTES]
+
+
+async def test_a_household_of_another_shard_is_refused_until_it_is_assigned_and_after_it_left(
+    broker: ShardBroker, victoria_metrics: VictoriaMetrics, household: HouseholdId
+) -> None:
+    async with writer_running(broker, victoria_metrics.url):
+        await publish(broker, household, [message(1, power_w=(1.0,))])
+        await all_acknowledged(broker)
+        await broker.assign(household)
+        await publish(broker, household, [message(2, power_w=(2.0,))])
+        await all_acknowledged(broker)
+        await broker.unassign(household)
+        watch_is_told = [message(3 + i, A_MINUTE_MS + (3 + i) * INTERVAL_MS, (3.0,)) for i in range(2)]
+
+        async def refused_again() -> bool:
+            await publish(broker, household, watch_is_told)
+            await all_acknowledged(broker)
+            async with broker.operator() as nats:
+                return (await nats.jetstream().stream_info(subjects.quarantine_stream(broker.shard))).state.messages > 1
+
+        await eventually(refused_again, 15, "a household that left is foreign")
+    (stored,) = victoria_metrics.export(power_selector(household))
+    assert 1.0 not in stored.values
+    assert 2.0 in stored.values
+
+
+async def test_a_refusal_that_is_delivered_twice_is_kept_once(broker: ShardBroker, household: HouseholdId) -> None:
+    async with connected(broker, broker.writer_creds, subjects.WRITER_INBOX) as nats:
+        await publish(broker, household, [b"bad"])
+        (first,) = await JetStreamInbox(nats, broker.shard).fetch(10, 5)
+        quarantine = JetStreamQuarantine(nats, broker.shard)
+        again = replace(first, receipt=first.receipt.replace(".1.1.1.", ".2.1.2."))
+        await quarantine.keep([RefusedMessage(first, "malformed", household, None)])
+        await quarantine.keep([RefusedMessage(again, "malformed", household, None)] * 2)
+    async with broker.operator() as nats:
+        assert (await nats.jetstream().stream_info(subjects.quarantine_stream(broker.shard))).state.messages == 1
+
+
+HOSTILE_HEADERS = (
+    b"NATS/1.0 \xff\xff\xff\r\n\r\n",
+    b"NATS/1.0 408 Request Timeout\r\n\r\n",
+    b"NATS/1.0 503\r\n\r\n",
+    b"NATS/1.0\r\n\xff\xfe: \xff\r\n\r\n",
+    b"NATS/1.0\r\nKV-Operation: PURGE\r\nNats-Rollup: all\r\nNats-TTL: 1\r\nNats-Expected-Stream: M-s1\r\n\r\n",
+    b"NATS/1.0\r\n\r\n",
+    b"NATS/1.0 ",
+)
+
+
+async def test_headers_of_a_home_can_neither_stop_nor_mislead_the_writer(
+    broker: ShardBroker, victoria_metrics: VictoriaMetrics, household: HouseholdId
+) -> None:
+    await broker.assign(household)
+    async with writer_running(broker, victoria_metrics.url):
+        async with broker.agent(household) as agent:
+            for i, headers in enumerate(HOSTILE_HEADERS):
+                payload = message(i + 1, A_MINUTE_MS + i * INTERVAL_MS, (float(i),))
+                subject = subjects.measurements(broker.shard, household).encode()
+                line = b"HPUB %s %d %d\r\n" % (subject, len(headers), len(headers) + len(payload))
+                await agent._send_command(line + headers + payload + b"\r\n")
+            await agent.flush()
+        await publish(broker, household, [message(99, A_MINUTE_MS - INTERVAL_MS, (99.0,))])
+        await all_acknowledged(broker)
+    (stored,) = victoria_metrics.export(power_selector(household))
+    assert 99.0 in stored.values
+    # The broker itself refuses a rollup (the stream does not allow it); everything else is a reading like any other.
+    assert set(range(len(HOSTILE_HEADERS))) - {4} <= set(stored.values)
+
+
+async def test_a_killed_store_that_had_said_yes_loses_nothing(
+    broker: ShardBroker, own_victoria_metrics: VictoriaMetrics, household: HouseholdId
+) -> None:
+    await broker.assign(household)
+    # This store flushes within about 4 s, so 6 s are to it what 15 s are to the platform's.
+    async with writer_running(broker, own_victoria_metrics.url, hold_s=6.0):
+        await publish(broker, household, minutes(1000))
+        inserted = 'vm_rows_inserted_total{type="promremotewrite"}'
+        await eventually(lambda: rows_inserted(own_victoria_metrics) == 2800, 10, f"the store said yes ({inserted})")
+        own_victoria_metrics.kill()
+        own_victoria_metrics.start()
+        await all_acknowledged(broker, 40)
+        own_victoria_metrics.kill()
+        own_victoria_metrics.start()
+    assert own_victoria_metrics.count(power_selector(household)) == 2800
+
+
+def rows_inserted(store: VictoriaMetrics) -> int:
+    metrics = httpx.get(f"{store.url}/metrics").text
+    (line,) = [line for line in metrics.splitlines() if line.startswith('vm_rows_inserted_total{type="prometheus"}')]
+    return int(line.split()[-1])
+
+
+async def test_a_killed_broker_loses_nothing_that_it_had_confirmed(
+    broker: ShardBroker, victoria_metrics: VictoriaMetrics, household: HouseholdId
+) -> None:
+    await broker.assign(household)
+    await broker.ensure(ack_wait_s=2.0)
+    async with writer_running(broker, victoria_metrics.url) as health:
+        await publish(broker, household, minutes(1000))
+        broker.server.kill()
+        await eventually(lambda: "inbox" in health.troubles, 10, "the writer says that NATS is away")
+        broker.server.start()
+        await all_acknowledged(broker, 30)
+        await publish(broker, household, minutes(1010)[1000:])
+        await all_acknowledged(broker, 30)
+        assert health.troubles == {}
+    assert victoria_metrics.count(power_selector(household)) == 1010 * 2 + 808
+
+
+async def test_a_stream_that_is_gone_for_a_while_is_taken_up_again(
+    broker: ShardBroker, victoria_metrics: VictoriaMetrics, household: HouseholdId
+) -> None:
+    await broker.assign(household)
+    async with writer_running(broker, victoria_metrics.url) as health:
+        async with broker.operator() as nats:
+            await nats.jetstream().delete_stream(subjects.measurement_stream(broker.shard))
+        await eventually(lambda: "inbox" in health.troubles, 15, "the writer says that its inbox is gone")
+        await broker.ensure()
+        await publish(broker, household, minutes(10))
+        await all_acknowledged(broker, 20)
+        assert health.troubles == {}
+    assert victoria_metrics.count(power_selector(household)) == 28
+
+
+async def test_sending_everything_again_changes_nothing(
+    broker: ShardBroker, victoria_metrics: VictoriaMetrics, household: HouseholdId
+) -> None:
+    await broker.assign(household)
+    async with writer_running(broker, victoria_metrics.url):
+        for _ in range(3):
+            await publish(broker, household, minutes(50))
+            await all_acknowledged(broker)
+    assert victoria_metrics.count(power_selector(household)) == 50 * 2 + 40
+
+
+async def test_a_home_that_fills_its_quota_is_told_and_no_other_home_notices(
+    broker: ShardBroker, household: HouseholdId
+) -> None:
+    async with broker.operator() as nats:
+        small = replace(jetstream.measurement_stream(broker.shard), max_msgs_per_subject=3)
+        await nats.jetstream().update_stream(small)
+    neighbour = mint_household_id()
+    async with broker.agent(household) as agent, broker.agent(neighbour) as other:
+        answers = [
+            json.loads((await agent.request(subjects.measurements(broker.shard, household), one)).data)
+            for one in minutes(4)
+        ]
+        fine = json.loads((await other.request(subjects.measurements(broker.shard, neighbour), message())).data)
+    assert ["error" in answer for answer in answers] == [False, False, False, True]
+    assert answers[3]["error"]["description"] == "maximum messages per subject exceeded"
+    assert "error" not in fine

@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import uvicorn
@@ -22,6 +25,17 @@ _STORE_TIMEOUT_S = 30.0
 _STOP_WITHIN_S = 5
 
 
+class _QuietServer(uvicorn.Server):
+    """uvicorn's own handlers would end the process by the signal once more, after all was stopped cleanly."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+
 async def main() -> None:
     """Serves until SIGTERM or SIGINT."""
     shard = parse_shard_id(required("WATTFLEET_SHARD"))
@@ -39,13 +53,16 @@ async def main() -> None:
         config = uvicorn.Config(
             app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=_STOP_WITHIN_S
         )
+        server = _QuietServer(config)
+        for signal_ in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signal_, server.stop)
         connecting = connection.connect_to(servers, creds, f"reader-{shard}", subjects.READER_INBOX)
         beside = [
             asyncio.create_task(task)
             for task in (connecting, watch(health, connection, history), health.keep_beating())
         ]
         try:
-            await uvicorn.Server(config).serve()
+            await server.serve()
         finally:
             for task in beside:
                 task.cancel()

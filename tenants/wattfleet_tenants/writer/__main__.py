@@ -55,6 +55,7 @@ async def main() -> None:
         await Writer(shard, world, limits, health).run(_stop_signal(connection))
         connection_lost = connection.is_closed
         watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         await connection.close()
     beating.cancel()
     logger.info("writer stopped")
