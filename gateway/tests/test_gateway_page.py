@@ -1,5 +1,6 @@
 """The page's files: hashed ones for ever, the others asked for again, addresses inside the app answered by it."""
 
+import gzip
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ FILES = {
     "content-security-policy.txt": POLICY + "\n",
 }
 
+TWIN = gzip.compress(FILES["assets/app-1a2b3c.js"].encode())
+
 
 @pytest_asyncio.fixture
 async def gateway(
@@ -29,6 +32,7 @@ async def gateway(
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
+    (folder / "assets/app-1a2b3c.js.gz").write_bytes(TWIN)
     (tmp_path / "secret.txt").write_text("not to be served")
     async with serving(replace(settings, ui_folder=folder), provider, signing_keys) as running:
         yield running
@@ -45,6 +49,16 @@ async def test_files_come_with_the_cache_life_that_fits_them(gateway: Serving) -
         assert (answer.status_code, answer.text, answer.headers["cache-control"]) == (200, body, cached)
     again = await browser.get("/", headers={"If-None-Match": (await browser.get("/")).headers["etag"]})
     assert again.status_code == 304
+
+
+async def test_whoever_takes_it_gets_the_compressed_twin(gateway: Serving) -> None:
+    browser = await gateway.browser()
+    for accepted, length in (("gzip, br", len(TWIN)), ("identity", len(FILES["assets/app-1a2b3c.js"]))):
+        answer = await browser.get("/assets/app-1a2b3c.js", headers={"Accept-Encoding": accepted})
+        assert answer.text == FILES["assets/app-1a2b3c.js"]
+        assert int(answer.headers["content-length"]) == length
+        assert answer.headers["content-type"].startswith("text/javascript")
+        assert (answer.headers["vary"], answer.headers["cache-control"][:6]) == ("Accept-Encoding", "public")
 
 
 async def test_pages_carry_the_exports_own_policy_and_forms_may_lead_to_the_provider(gateway: Serving) -> None:

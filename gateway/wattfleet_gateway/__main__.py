@@ -2,10 +2,13 @@
 
 import argparse
 import asyncio
+import socket
 import sys
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from wattfleet_tenants import grants
 from wattfleet_tenants.adapters.reader_client import ReaderClient
 from wattfleet_tenants.adapters.resource_folder import ResourceFolder
@@ -25,6 +28,7 @@ from wattfleet_gateway.store import Store, open_database
 _GRANT_LIFETIME_S = 30
 _LARGEST_FROM_BROWSER_BYTES = 2**20
 _FAREWELL_S = 3
+_LOOK_AT_DATABASE_EVERY_S = 10
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,34 +48,58 @@ def main(arguments: list[str] | None = None) -> int:
 async def serve(settings: Settings) -> None:
     """Serves until a signal says stop."""
     logs.configure("gateway")
-    health = Health("database")
+    health = Health("database", "door")
     serve_health(health)
-    beating = asyncio.create_task(health.keep_beating())
+
+    def grant(household: HouseholdId) -> str:
+        return grants.sign(settings.signing_key, "reader", household, _GRANT_LIFETIME_S)
+
     async with (
         httpx.AsyncClient(event_hooks={"request": [_pass_request_id]}) as http,
         NatsEdge(settings.edge_credentials) as edge,
     ):
-
-        def grant(household: HouseholdId) -> str:
-            return grants.sign(settings.signing_key, "reader", household, _GRANT_LIFETIME_S)
-
         fleet = FolderFleet(ResourceFolder(settings.fleet_folder))
         app = create_app(settings, Ports(fleet, ReaderClient(http, grant), edge))
-        health.ok("database")
-        await uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                ws_max_size=_LARGEST_FROM_BROWSER_BYTES,
-                timeout_graceful_shutdown=_FAREWELL_S,
-            )
-        ).serve()
-    beating.cancel()
+        watching = asyncio.create_task(_watch(health, app.state.gateway.store))
+        await _Server(settings, app, health).serve()
+        watching.cancel()
+
+
+class _Server(uvicorn.Server):
+    """Says when its door is open."""
+
+    def __init__(self, settings: Settings, app: FastAPI, health: Health) -> None:
+        self._health = health
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws_max_size=_LARGEST_FROM_BROWSER_BYTES,
+            timeout_graceful_shutdown=_FAREWELL_S,
+        )
+        super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._health.ok("door")
+
+
+async def _watch(health: Health, store: Store) -> None:
+    """Keeps `health` up to date; the loop that this runs in is the one that answers people."""
+    while True:
+        try:
+            await asyncio.to_thread(store.answer)
+            health.ok("database")
+        except SQLAlchemyError as error:
+            health.trouble("database", type(error).__name__)
+        for _ in range(_LOOK_AT_DATABASE_EVERY_S):
+            health.beat()
+            await asyncio.sleep(1)
 
 
 def add_household(asked: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Engine, ForeignKey, MetaData, UniqueConstraint, event, make_url
+from sqlalchemy import BigInteger, Engine, ForeignKey, MetaData, UniqueConstraint, event, make_url, text
 from sqlmodel import Column, Field, Session, SQLModel, col, create_engine, delete, select
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.socket import SocketNumber
@@ -105,6 +105,11 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+
+    def answer(self) -> None:
+        """Returns when the database answers; raises SQLAlchemyError when it does not."""
+        with Session(self.engine) as session:
+            session.scalar(text("SELECT 1"))
 
     def ensure_user(self, issuer: str, subject: str, name: str = "") -> int:
         """The number of that person, who is remembered from now on; a name that is given replaces the old one."""
