@@ -119,8 +119,8 @@ class World:
         for socket in self.sockets(home):
             means, measured = [], []
             for start, end in edges:
-                # Twelve samples of a bucket are enough to believe it.
-                every = range(start, end, max(60_000, (end - start) // 12 // 60_000 * 60_000))
+                # Three samples of a bucket are enough to believe it.
+                every = range(start, end, max(60_000, (end - start) // 3 // 60_000 * 60_000))
                 powers = [power_w(home, socket["number"], at, now_ms) for at in every if at < now_ms - 60_000]
                 known = [power for power in powers if power is not None]
                 means.append(round(sum(known) / len(known), 2) if known else None)

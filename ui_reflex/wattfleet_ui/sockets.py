@@ -28,11 +28,18 @@ def sockets_card(rename: bool) -> rx.Component:
     return card(
         rx.flex(
             rx.heading("Sockets", size="4", as_="h2"),
-            rx.el.a(
-                rx.button(rx.icon("download", size=15, aria_hidden="true"), "Export CSV", variant="soft", tab_index=-1),
-                href=Overview.export_url,
-                download=True,
-                aria_label=f"Export CSV: {Overview.window_title}",
+            rx.button(
+                rx.el.a(
+                    rx.icon("download", size=15, aria_hidden="true"),
+                    "Export CSV",
+                    href=Overview.export_url,
+                    download=True,
+                    title=Overview.window_title,
+                    # Else React Router looks for a page of this name.
+                    custom_attrs={"reloadDocument": True},
+                ),
+                as_child=True,
+                variant="soft",
             ),
             justify="between",
             align="center",

@@ -228,7 +228,7 @@ class Overview(Session):
         try:
             await self.gateway().rename_socket(self.household, number, name)
         except (NotSignedInError, UnknownHomeError, GatewayUnavailableError) as error:
-            logger.warning("a socket could not be renamed", extra={"reason": type(error).__name__})
+            logger.warning("a socket could not be renamed: %r", error)
             self.undo_text, self.undo_number = "The name could not be changed.", 0
             return False
         self.phase = await self._attempt(self.household)
@@ -247,7 +247,7 @@ class Overview(Session):
         except UnknownHomeError:
             return "unknown-home"
         except GatewayUnavailableError as error:
-            logger.warning("the gateway did not answer", extra={"reason": str(error)})
+            logger.warning("no answer from the gateway: %s", error)
             return "unreachable"
         return phase
 
