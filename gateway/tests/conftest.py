@@ -33,7 +33,7 @@ class Serving:
 
     app: FastAPI
     settings: Settings
-    provider: Provider
+    provider: Provider | None
     fleet: FakeFleet
     history: FakeHistory
     edge: FakeEdge
@@ -110,7 +110,7 @@ def settings(provider: Provider, signing_keys: SigningKeys, empty_database: Path
 
 
 @asynccontextmanager
-async def serving(settings: Settings, provider: Provider, signing_keys: SigningKeys) -> AsyncIterator[Serving]:
+async def serving(settings: Settings, provider: Provider | None, signing_keys: SigningKeys) -> AsyncIterator[Serving]:
     fleet, history, edge = FakeFleet(), FakeHistory(), FakeEdge()
     app = create_app(settings, Ports(fleet, history, edge, QUICK))
     async with served(app, settings.port), AsyncExitStack() as clients:
