@@ -1,11 +1,44 @@
 """What a home, a writer, a reader and the gateway can do at a real broker, and what they cannot."""
 
+import asyncio
 import json
+from contextlib import AbstractAsyncContextManager
 
+import nats.errors
+import pytest
+from nats.aio.client import Client
 from wattfleet_tenants import subjects
-from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.testing.builders import message
 from wattfleet_tenants.testing.nats_server import ShardBroker
+from wattfleet_tenants.testing.waiting import eventually
+
+NOBODY_HEARS_S = 0.5
+
+
+class Refusals:
+    """Permission errors that a connection is told."""
+
+    def __init__(self, client: Client) -> None:
+        self.told: list[str] = []
+        client._error_cb = self._listen
+
+    async def _listen(self, error: Exception) -> None:
+        self.told.append(str(error).lower())
+
+    async def of_publishing(self, client: Client, subject: str, reply: str = "") -> bool:
+        """Whether the broker refuses to take a message to `subject`."""
+        self.told.clear()
+        await client.publish(subject, b"{}", reply=reply)
+        await client.flush()
+        return any("publish" in one for one in self.told)
+
+    async def of_subscribing(self, client: Client, subject: str) -> bool:
+        """Whether the broker refuses to let it listen to `subject`."""
+        self.told.clear()
+        await client.subscribe(subject)
+        await client.flush()
+        return any("subscription" in one for one in self.told)
 
 
 async def test_a_reading_is_taken_and_confirmed_to_its_sender(broker: ShardBroker, household: HouseholdId) -> None:
@@ -13,3 +46,185 @@ async def test_a_reading_is_taken_and_confirmed_to_its_sender(broker: ShardBroke
         answer = await agent.request(subjects.measurements(broker.shard, household), message(), timeout=5)
     assert json.loads(answer.data) == {"stream": subjects.measurement_stream(broker.shard), "seq": 1}
     assert await broker.pending() == 1
+
+
+async def test_a_home_can_send_nowhere_but_to_its_own_subject(broker: ShardBroker, household: HouseholdId) -> None:
+    other = mint_household_id()
+    forbidden = (
+        f"m.{broker.shard}.{other}",
+        f"m.{broker.shard}",
+        f"m.{broker.shard}.{household}.more",
+        f"m.{broker.shard}.*",
+        f"c.{other}",
+        f"c.{household}",
+        f"q.{broker.shard}.{household}.future",
+        f"{subjects.GATEWAY_INBOX}.anything",
+        f"{subjects.agent_inbox(other)}.anything",
+        "$JS.API.STREAM.PURGE.M-s1",
+        "$JS.API.INFO",
+        "$SYS.REQ.CLAIMS.UPDATE",
+        "anything",
+    )
+    async with broker.agent(household) as agent:
+        refusals = Refusals(agent)
+        for subject in forbidden:
+            assert await refusals.of_publishing(agent, subject), subject
+        assert not await refusals.of_publishing(agent, f"m.{broker.shard}.{household}")
+    assert await broker.pending() == 1
+
+
+async def test_a_home_can_listen_to_nothing_but_its_own_subjects(broker: ShardBroker, household: HouseholdId) -> None:
+    other = mint_household_id()
+    forbidden = (
+        ">", "*.*", "m.>", f"m.{broker.shard}.{household}", f"c.{other}", "c.*", "c.>", "q.>", "_INBOX.>", "$JS.>",
+        "$SYS.>", f"{subjects.agent_inbox(other)}.>", f"{subjects.GATEWAY_INBOX}.>", f"{subjects.WRITER_INBOX}.>",
+        "_R_.>",
+    )  # fmt: skip
+    async with broker.agent(household) as agent:
+        refusals = Refusals(agent)
+        for subject in forbidden:
+            assert await refusals.of_subscribing(agent, subject), subject
+        for subject in (f"c.{household}", f"{subjects.agent_inbox(household)}.x"):
+            assert not await refusals.of_subscribing(agent, subject), subject
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "$JS.API.STREAM.PURGE.M-s1",
+        "$JS.API.STREAM.DELETE.M-s1",
+        "$JS.API.CONSUMER.DELETE.M-s1.writer",
+        "$JS.API.STREAM.MSG.DELETE.M-s1",
+        "m.s1.{other}",
+        "q.s1.{other}.future",
+        "$KV.households.{other}",
+        "$JS.ACK.M-s1.writer.1.1.1.1.1",
+    ],
+)
+async def test_a_chosen_reply_subject_has_no_power_over_the_shard(
+    broker: ShardBroker, household: HouseholdId, reply: str
+) -> None:
+    """The broker's confirmation goes to a subject that the sender chose: it must reach nothing that matters."""
+    other = mint_household_id()
+    async with broker.agent(household) as agent, broker.operator() as operator:
+        heard: list[str] = []
+
+        async def hear(one: object) -> None:
+            heard.append(one.subject)  # type: ignore[attr-defined]
+
+        for subject in ("q.>", "$KV.>"):
+            await operator.subscribe(subject, cb=hear)
+        await operator.flush()
+        own = subjects.measurements(broker.shard, household)
+        await agent.request(own, message(1), timeout=5)
+        await agent.publish(own, message(2), reply=reply.format(other=other))
+        await agent.request(own, message(3), timeout=5)
+        info = await operator.jetstream().stream_info(subjects.measurement_stream(broker.shard), subjects_filter=">")
+        # The broker itself drops a message whose reply subject is an acknowledgement.
+        kept = 2 if reply.startswith("$JS.ACK") else 3
+        assert info.state.subjects == {own: kept}, "all of it is there, under the sender's own name"
+        consumer = await operator.jetstream().consumer_info(info.config.name or "", subjects.WRITER_CONSUMER)
+        assert (consumer.num_pending, consumer.ack_floor.stream_seq if consumer.ack_floor else None) == (kept, 0)
+        assert heard == []
+
+
+async def test_a_chosen_reply_subject_can_at_most_show_an_unsigned_text_to_another_home(
+    broker: ShardBroker, household: HouseholdId
+) -> None:
+    """What is left of the attack, and why agents obey signed commands only."""
+    other = mint_household_id()
+    async with broker.agent(household) as agent, broker.agent(other) as victim:
+        commands = await victim.subscribe(subjects.commands(other))
+        await victim.flush()
+        await agent.publish(subjects.measurements(broker.shard, household), message(), reply=subjects.commands(other))
+        try:
+            seen = (await commands.next_msg(timeout=NOBODY_HEARS_S)).data
+        except nats.errors.TimeoutError:
+            return
+    assert set(json.loads(seen)) <= {"stream", "seq", "duplicate"}
+
+
+async def test_a_live_command_may_be_answered_and_nothing_else(broker: ShardBroker, household: HouseholdId) -> None:
+    async with broker.agent(household) as agent, broker.connection(broker.gateway_creds) as gateway:
+        heard = await gateway.subscribe(f"{subjects.GATEWAY_INBOX}.>")
+        commands = await agent.subscribe(subjects.commands(household))
+        await asyncio.gather(gateway.flush(), agent.flush())
+        await gateway.publish(subjects.commands(household), b"signed", reply=f"{subjects.GATEWAY_INBOX}.lease1")
+        command = await commands.next_msg(timeout=5)
+        for _ in range(3):
+            await agent.publish(command.reply, b"reading")
+        for _ in range(3):
+            assert (await heard.next_msg(timeout=5)).data == b"reading"
+        assert await Refusals(agent).of_publishing(agent, f"{subjects.GATEWAY_INBOX}.lease2")
+
+
+def role(broker: ShardBroker, name: str) -> AbstractAsyncContextManager[Client]:
+    creds, inbox = {
+        "writer": (broker.writer_creds, subjects.WRITER_INBOX),
+        "reader": (broker.reader_creds, subjects.READER_INBOX),
+        "gateway": (broker.gateway_creds, subjects.GATEWAY_INBOX),
+    }[name]
+    return broker.connection(creds, inbox)
+
+
+@pytest.mark.parametrize(
+    ("who", "subject"),
+    [
+        ("writer", "m.s1.h0123456789abcdefghij"),
+        ("writer", "$JS.API.STREAM.PURGE.M-s1"),
+        ("writer", "$JS.API.STREAM.DELETE.Q-s1"),
+        ("writer", "$JS.API.STREAM.UPDATE.M-s1"),
+        ("writer", "$JS.API.STREAM.PURGE.KV_households"),
+        ("writer", "$KV.households.h0123456789abcdefghij"),
+        ("writer", "$JS.API.CONSUMER.CREATE.M-s1"),
+        ("writer", "$JS.API.CONSUMER.DELETE.M-s1.writer"),
+        ("writer", "q.s2.h0123456789abcdefghij.future"),
+        ("reader", "$JS.API.CONSUMER.MSG.NEXT.M-s1.writer"),
+        ("reader", "$JS.API.CONSUMER.CREATE.Q-s1"),
+        ("reader", "$JS.API.STREAM.INFO.M-s1"),
+        ("reader", "$JS.API.DIRECT.GET.M-s1.m.s1.h0123456789abcdefghij"),
+        ("reader", "$JS.ACK.M-s1.writer.1.1.1.1.1"),
+        ("reader", "q.s1.h0123456789abcdefghij.future"),
+        ("gateway", "m.s1.h0123456789abcdefghij"),
+        ("gateway", "_INBOX_h0123456789abcdefghij.x"),
+        ("gateway", "$JS.API.INFO"),
+    ],
+)
+async def test_services_can_send_no_more_than_they_need(broker: ShardBroker, who: str, subject: str) -> None:
+    async with role(broker, who) as client:
+        assert await Refusals(client).of_publishing(client, subject)
+
+
+@pytest.mark.parametrize("who", ["writer", "reader", "gateway"])
+async def test_services_can_listen_to_their_own_inbox_only(broker: ShardBroker, who: str) -> None:
+    async with role(broker, who) as client:
+        refusals = Refusals(client)
+        others = {subjects.WRITER_INBOX, subjects.READER_INBOX, subjects.GATEWAY_INBOX} - {f"_INBOX_{who}"}
+        for subject in (">", "m.>", "c.>", "_INBOX.>", "q.>", "$KV.>", *(f"{inbox}.>" for inbox in others)):
+            assert await refusals.of_subscribing(client, subject), subject
+
+
+@pytest.mark.parametrize("name", ["*", ">", "h*", "", "gateway"])
+async def test_no_credential_is_made_out_to_what_is_no_household(broker: ShardBroker, name: str) -> None:
+    with pytest.raises(ValueError, match="household id"):
+        broker.household_credentials(name)
+
+
+async def test_an_expired_credential_is_cut_off(broker: ShardBroker, household: HouseholdId) -> None:
+    expired = broker.household_credentials(household, expires_at_s=1_700_000_000)
+    with pytest.raises(nats.errors.Error, match="Authorization"):
+        async with asyncio.timeout(5), broker.connection(expired):
+            pass
+
+
+async def test_what_waits_survives_a_killed_broker(broker: ShardBroker, household: HouseholdId) -> None:
+    async with broker.agent(household) as agent:
+        for sequence in range(20):
+            await agent.request(subjects.measurements(broker.shard, household), message(sequence + 1), timeout=5)
+    broker.server.kill()
+    broker.server.start()
+
+    async def all_there() -> bool:
+        return await broker.pending() == 20
+
+    await eventually(all_there, 10, "all confirmed messages are there again")

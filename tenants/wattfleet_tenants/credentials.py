@@ -16,6 +16,7 @@ from typing import Any
 
 import nkeys
 
+from wattfleet_tenants.household import parse_household_id
 from wattfleet_tenants.permissions import Permissions
 
 Claims = dict[str, Any]
@@ -80,7 +81,11 @@ def user_token(issuer: Identity, account: str, user: str, name: str, permissions
 
 
 def scoped_user_token(scoped_key: Identity, account: str, user: str, name: str, expires_at_s: int) -> str:
-    """A token whose permissions are the template of the account's `scoped_key`, until `expires_at_s` (Unix time, s)."""
+    """A token whose permissions are the template of the account's `scoped_key`, until `expires_at_s` (Unix time, s).
+
+    Raises ValueError when `name` is no household id: a token made out to `*` would open every household.
+    """
+    parse_household_id(name)
     return _mint(scoped_key, user, name, {"type": "user", "issuer_account": account}, expires_at_s)
 
 

@@ -18,14 +18,14 @@ from nats.js.api import (
 from wattfleet_tenants import subjects
 from wattfleet_tenants.shard import ShardId
 
-BACKLOG_PER_HOUSEHOLD = 7 * 24 * 60
-"""A week of minutes may wait per household: a long weekend without a writer, or a home that catches up 30 days at
-about 670 messages a second, given that each waits 15 s for its acknowledgement."""
+BACKLOG_PER_HOUSEHOLD = 14 * 24 * 60
+"""Two weeks of minutes (4 MB) may wait per household: holidays without a writer, or a home that catches up at 1,000
+messages a second, given that each is held for 20 s before it is acknowledged."""
 
 MAX_ACK_PENDING = 200_000
-"""Held for 15 s each, this lets one shard's writers do 13,000 messages a second; 10,000 homes send 167."""
+"""Held for 20 s each, this lets one shard's writers do 10,000 messages a second; 10,000 homes send 167."""
 
-ACK_WAIT_S = 45.0
+ACK_WAIT_S = 60.0
 """Three times as long as a writer holds an acknowledgement. What a killed writer had fetched comes again after it."""
 
 DUPLICATE_WINDOW_S = 0.1

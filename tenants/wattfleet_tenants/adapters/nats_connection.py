@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _RECONNECT_EVERY_S = 1
 _PING_EVERY_S = 10
+_FLUSH_WITHIN_S = 10
 
 
 class NatsConnection(Client):
@@ -57,6 +58,14 @@ class NatsConnection(Client):
         """Raises Unavailable while the server is away, before anything is buffered for later."""
         if not self.is_connected:
             raise Unavailable("NATS is away")
+
+    async def flush(self, timeout: int = _FLUSH_WITHIN_S) -> None:  # noqa: ASYNC109 (as nats-py has it)
+        """Returns when the server has taken all that was published; nats-py's own may ask before it has sent it.
+
+        timeout: seconds. Raises nats.errors.TimeoutError.
+        """
+        await self._flush_pending(force_flush=True)
+        await super().flush(timeout)
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:

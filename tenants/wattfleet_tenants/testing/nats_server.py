@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import nats
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from wattfleet_tenants import accounts, credentials, permissions, subjects
 from wattfleet_tenants.adapters import jetstream
+from wattfleet_tenants.adapters.nats_connection import NatsConnection
 from wattfleet_tenants.credentials import Identity, new_identity
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.household import HouseholdId
@@ -134,7 +134,8 @@ class ShardBroker:
         """A connection with the credentials in a file, or given as text; `inbox` is its prefix of reply subjects."""
         if isinstance(creds, str):
             creds = self.server._write_creds(f"connection-{abs(hash(creds)):x}", creds)
-        client = await nats.connect(self.url, user_credentials=str(creds), inbox_prefix=inbox, reconnect_time_wait=0.1)
+        client = NatsConnection()
+        await client.connect(self.url, user_credentials=str(creds), inbox_prefix=inbox, allow_reconnect=False)
         try:
             yield client
         finally:
