@@ -97,5 +97,5 @@ def test_no_query_is_built_from_what_is_no_household_id(build: object) -> None:
 
 
 def test_a_query_names_its_household_and_window() -> None:
-    assert f'household="{HOUSEHOLD}"' in series.bucket_query(HOUSEHOLD, 900)
-    assert "[900s]" in series.bucket_query(HOUSEHOLD, 900)
+    assert f'household="{HOUSEHOLD}"' in series.bucket_query(HOUSEHOLD, 900_000)
+    assert "[900000ms]" in series.bucket_query(HOUSEHOLD, 900_000)

@@ -1,17 +1,14 @@
 """A connection to NATS that outlives the server, and that no publisher can make deaf.
 
-It reconnects for ever, with jitter. Headers come from publishers, homes included, and nats-py stops reading (and still
+It reconnects for ever. Headers come from publishers, homes included, and nats-py stops reading (and still
 calls itself connected) when it cannot parse one; so headers that cannot be parsed are as good as none here. Use this
 client wherever messages of homes arrive.
 """
 
-import asyncio
 import logging
-import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import nats.errors
 from nats.aio.client import Client
 
 from wattfleet_tenants.ports import Unavailable
@@ -34,25 +31,20 @@ class NatsConnection(Client):
 
     async def connect_to(self, servers: Sequence[str], credentials: Path, name: str, inbox: str) -> None:
         """Connects, waiting for a server as long as it takes. inbox: the prefix of reply subjects it may listen on."""
-        while not self.is_connected:
-            try:
-                await self.connect(
-                    servers=list(servers),
-                    name=name,
-                    user_credentials=str(credentials),
-                    inbox_prefix=inbox,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=_RECONNECT_EVERY_S,
-                    ping_interval=_PING_EVERY_S,
-                    max_outstanding_pings=2,
-                    error_cb=self._log_error,
-                    disconnected_cb=self._log_lost,
-                    reconnected_cb=self._tell_back,
-                    closed_cb=self._tell_closed,
-                )
-            except (OSError, nats.errors.Error, TimeoutError) as error:
-                logger.warning("no NATS server", extra={"error": describe(error)})
-                await asyncio.sleep(_RECONNECT_EVERY_S * (1 + random.random()))  # noqa: S311 (jitter)
+        await self.connect(
+            servers=list(servers),
+            name=name,
+            user_credentials=str(credentials),
+            inbox_prefix=inbox,
+            max_reconnect_attempts=-1,  # the first attempt included
+            reconnect_time_wait=_RECONNECT_EVERY_S,
+            ping_interval=_PING_EVERY_S,
+            max_outstanding_pings=2,
+            error_cb=self._log_error,
+            disconnected_cb=self._log_lost,
+            reconnected_cb=self._tell_back,
+            closed_cb=self._tell_closed,
+        )
 
     def require_connected(self) -> None:
         """Raises Unavailable while the server is away, before anything is buffered for later."""

@@ -135,8 +135,8 @@ class ShardBroker:
         if isinstance(creds, str):
             creds = self.server._write_creds(f"connection-{abs(hash(creds)):x}", creds)
         client = NatsConnection()
-        await client.connect(self.url, user_credentials=str(creds), inbox_prefix=inbox, allow_reconnect=False)
         try:
+            await client.connect(self.url, user_credentials=str(creds), inbox_prefix=inbox, allow_reconnect=False)
             yield client
         finally:
             await client.close()
