@@ -346,6 +346,13 @@ def test_the_page_fits_its_screen(
         keep(page, f"overview-{name}-{color_scheme}")
         wide, seen = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert wide <= seen, "the page scrolls sideways"
+        navigation.get_by_role("link", name="Sockets").click()
+        expect(page.get_by_role("button", name="Rename Fridge")).to_be_visible(timeout=WAIT_MS)
+        keep(page, f"sockets-{name}-{color_scheme}")
+        card, table = (page.locator(part).first.bounding_box() for part in (".wf-card:has(table)", "table"))
+        assert card is not None
+        assert table is not None
+        assert table["x"] + table["width"] < card["x"] + card["width"], "the table is wider than its card"
         box = navigation.bounding_box()
         assert box is not None
         assert (box["y"] > viewport["height"] - 100) == (name == "phone"), "a bar at the bottom, on a phone only"

@@ -94,7 +94,7 @@ def _row(line: SocketLine, rename: bool) -> rx.Component:
             rx.el.span(line.today, rx.cond(line.today == DASH, "", rx.el.small(" kWh")), class_name="wf-number"),
             class_name="wf-right",
         ),
-        rx.el.td(_rename(line), class_name="wf-right", width="44px") if rename else rx.fragment(),
+        rx.el.td(_rename(line), class_name="wf-right wf-narrow") if rename else rx.fragment(),
         key=line.number,
     )
 
