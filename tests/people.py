@@ -1,5 +1,7 @@
 """People who use the platform through its own doors: the provider's sign-in pages and the gateway."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
@@ -23,16 +25,16 @@ class _Form(HTMLParser):
             self.fields[name] = attributes.get("value") or ""
 
 
-def sign_in(page_url: str, name: str, password: str) -> httpx.Client:
+@contextmanager
+def signed_in(page_url: str, name: str, password: str) -> Iterator[httpx.Client]:
     """A client with the session of the person `name`, got by filling in the provider's two forms."""
-    client = httpx.Client(base_url=page_url, follow_redirects=True, timeout=30, headers={"Origin": page_url})
-    answer = client.get("/auth/sign-in", params={"return_to": "/"})
-    answer = _fill_in(client, answer, login=name)
-    answer = _fill_in(client, answer, password=password)
-    if str(answer.url).startswith(page_url) and client.get("/api/v1/viewer").status_code == 200:
-        return client
-    client.close()
-    raise AssertionError(f"sign-in of {name} ended at {answer.url} with {answer.status_code}")
+    with httpx.Client(base_url=page_url, follow_redirects=True, timeout=30, headers={"Origin": page_url}) as client:
+        answer = client.get("/auth/sign-in", params={"return_to": "/"})
+        answer = _fill_in(client, answer, login=name)
+        answer = _fill_in(client, answer, password=password)
+        assert str(answer.url).startswith(page_url), f"sign-in of {name} ended at {answer.url}"
+        assert client.get("/api/v1/viewer").status_code == 200
+        yield client
 
 
 def _fill_in(client: httpx.Client, answer: httpx.Response, **values: str) -> httpx.Response:

@@ -5,13 +5,14 @@ import json
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from people import sign_in
+from people import signed_in
+from prometheus_client.parser import text_string_to_metric_families
 from wattfleet_operator.embedded.platform import Parts, Person, Platform
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.series import POWER
@@ -60,12 +61,18 @@ class RunningPlatform:
         self.home_file(household)
         return self.run(self.platform.start_agent(name, household, sensor, history_days))
 
-    def sign_in(self, person: Person) -> httpx.Client:
-        return sign_in(self.url, person.user, person.password)
+    def signed_in(self, person: Person) -> AbstractContextManager[httpx.Client]:
+        return signed_in(self.url, person.user, person.password)
 
     def processes(self) -> dict[str, dict[str, Any]]:
         """Per name, the pid, url and restarts of each process, as the supervisor records them."""
         return {p["name"]: p for p in json.loads((self.platform.home / "processes.json").read_text())}
+
+    def metric(self, process: str, name: str) -> float:
+        """The sum of a metric's values over its labels, as `process` tells it now."""
+        answer = httpx.get(f"{self.processes()[process]['url']}/metrics")
+        families = text_string_to_metric_families(answer.raise_for_status().text)
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
 
     def stored(self, household: HouseholdId) -> dict[str, dict[int, float]]:
         """Per socket, every sample that the store gives out: power in W by its time in ms, no moment twice."""

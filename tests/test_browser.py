@@ -19,9 +19,12 @@ PHONE = {"width": 390, "height": 844}
 CHANGES_WITHIN_S = 20
 SEEN_WITHIN_MS = 30_000
 
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists(), reason=f"no {CHROMIUM}: `make test` installs it where it may (apt-get install chromium)"
-)
+pytestmark = [
+    pytest.mark.xdist_group("platform"),
+    pytest.mark.skipif(
+        not CHROMIUM.exists(), reason=f"no {CHROMIUM}: `make test` installs it where it may (apt-get install chromium)"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def stored_but_not_sent(
 
 
 def assert_a_person_is_served(platform: RunningPlatform, household: HouseholdId) -> None:
-    with platform.sign_in(ALICE) as alice:
+    with platform.signed_in(ALICE) as alice:
         now = alice.get(f"/api/v1/households/{household}/readings/now").json()
         assert [socket["name"] for socket in now["sockets"]] == list(SOCKETS)
         assert now["power_w"] is not None
