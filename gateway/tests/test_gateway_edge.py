@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from wattfleet_gateway.edge import EdgeUnavailable, NatsEdge
 from wattfleet_gateway.fleet import Placement
 from wattfleet_gateway.live import LiveHomes, LiveReading, Pace
 from wattfleet_tenants import grants, subjects
+from wattfleet_tenants.adapters.nats_connection import NatsConnection
 from wattfleet_tenants.grants import SigningKeys
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.permissions import LIVE_LEASE_S
@@ -32,16 +32,20 @@ class Agent:
         self._broker, self.household, self._power_w, self._key = broker, household, power_w, key
         self.commands = 0
         self.errors: list[str] = []
-        self._stack = AsyncExitStack()
+        self._folder = broker.gateway_creds.parent
 
     async def start(self) -> None:
-        self.client = await self._stack.enter_async_context(self._broker.agent(self.household))
-        self.client.options["error_cb"] = self.client._error_cb = self._note
+        credentials = self._folder / f"{self.household}.creds"
+        credentials.write_text(self._broker.household_credentials(self.household))
+        self.client = NatsConnection()
+        inbox = subjects.agent_inbox(self.household)
+        await self.client.connect_to([self._broker.url], credentials, "agent", inbox)
+        self.client._error_cb = self._note
         await self.client.subscribe(subjects.commands(self.household), cb=self._obey)
         await self.client.flush()
 
     async def stop(self) -> None:
-        await self._stack.aclose()
+        await self.client.close()
 
     async def _note(self, error: Exception) -> None:
         self.errors.append(str(error))
@@ -118,6 +122,31 @@ async def test_an_agent_cannot_answer_where_it_was_not_asked(
         await mine.answer(mine.reply)
         await eventually(lambda: len(heard) == 2, SOON_S, "the agent goes on")
     assert {codec.decode(message).power_w for message in heard} == {(111.0,)}
+    await mine.stop()
+    await mallory.stop()
+
+
+async def test_a_home_cannot_make_the_gateway_deaf(
+    broker: ShardBroker, edge: NatsEdge, placement: Placement, signing_keys: SigningKeys
+) -> None:
+    """Headers that cannot be parsed once ended the reading of everybody's messages."""
+    mine = Agent(broker, mint_household_id(), 111.0, signing_keys.public_pem)
+    mallory = Agent(broker, mint_household_id(), -1.0, signing_keys.public_pem)
+    await mine.start()
+    await mallory.start()
+    live = live_homes(edge, placement, signing_keys)
+    async with live.watch(mallory.household, 2) as theirs, live.watch(mine.household, 1) as readings:
+        await live_power_w(theirs)
+        for headers in (b"NATS/1.0\r\n\xff\xfe\r\n\r\n", b"\r\n", b"NATS/1.0 xyz\r\n: \r\n\r\n"):
+            size = len(headers)
+            command = f"HPUB {mallory.reply} {size} {size}\r\n".encode()
+            await mallory.client._send_command(command + headers + b"\r\n")
+        await mallory.client.flush()
+        commands = mine.commands
+        await eventually(lambda: mine.commands >= commands + 2, SOON_S, "the home is asked again, twice")
+        while not readings.empty():
+            readings.get_nowait()
+        assert await live_power_w(readings) == 111.0
     await mine.stop()
     await mallory.stop()
 

@@ -5,7 +5,6 @@ Inboxes are random, so that one home's answers cannot be aimed at another's view
 """
 
 import asyncio
-import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,15 +12,13 @@ from pathlib import Path
 from typing import Protocol, Self
 
 import nats
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from wattfleet_tenants import subjects
+from wattfleet_tenants.adapters.nats_connection import NatsConnection, describe
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.shard import ShardId
 
 from wattfleet_gateway.fleet import Placement
-
-logger = logging.getLogger(__name__)
 
 Hear = Callable[[bytes], None]
 
@@ -50,7 +47,7 @@ class NatsEdge:
 
     def __init__(self, credentials: Path) -> None:
         self._credentials = credentials
-        self._connections: dict[ShardId, Client] = {}
+        self._connections: dict[ShardId, NatsConnection] = {}
         self._connecting = asyncio.Lock()
 
     @asynccontextmanager
@@ -70,7 +67,7 @@ class NatsEdge:
             subscription = await client.subscribe(inbox, cb=answer)
             await client.publish(subjects.commands(household), command, reply=inbox)
         except (nats.errors.Error, OSError) as error:
-            raise EdgeUnavailable(str(error)) from error
+            raise EdgeUnavailable(describe(error)) from error
         try:
             yield
         finally:
@@ -84,7 +81,7 @@ class NatsEdge:
         for client in self._connections.values():
             await client.close()
 
-    async def _connection(self, placement: Placement) -> Client:
+    async def _connection(self, placement: Placement) -> NatsConnection:
         if placement.shard is None or not placement.edge_urls:
             raise EdgeUnavailable("the household is not placed")
         async with self._connecting:
@@ -96,22 +93,12 @@ class NatsEdge:
             raise EdgeUnavailable("reconnecting")
         return client
 
-    async def _connect(self, shard: ShardId, urls: tuple[str, ...]) -> Client:
-        client = Client()
+    async def _connect(self, shard: ShardId, urls: tuple[str, ...]) -> NatsConnection:
+        client = NatsConnection()
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                await client.connect(
-                    servers=list(urls),
-                    user_credentials=str(self._credentials / f"{shard}.creds"),
-                    name="gateway",
-                    error_cb=_log_error,
-                    max_reconnect_attempts=-1,
-                )
+                await client.connect_to(urls, self._credentials / f"{shard}.creds", "gateway", subjects.GATEWAY_INBOX)
         except (nats.errors.Error, OSError, ValueError) as error:
             await client.close()
-            raise EdgeUnavailable(f"{type(error).__name__}: {error}") from error
+            raise EdgeUnavailable(describe(error)) from error
         return client
-
-
-async def _log_error(error: Exception) -> None:
-    logger.warning("broker", extra={"error": str(error)})
