@@ -1,6 +1,7 @@
 """What is remembered: sessions that end in time, homes, names; and a database that comes up to date by itself."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from wattfleet_gateway.migrations import migrate
 from wattfleet_gateway.sessions import IDLE_S, LIFETIME_S, Sessions
 from wattfleet_gateway.store import METADATA, Membership, SessionRow, Store, open_database
 from wattfleet_tenants.household import mint_household_id
+from wattfleet_tenants.socket import parse_socket_number
 
 
 @pytest.fixture
@@ -100,6 +102,11 @@ def test_any_other_cookie_is_no_session(store: Store, cookie: str | None) -> Non
     assert Sessions(store).end(cookie) is None
 
 
+def test_a_person_who_signs_in_twice_at_once_is_one_person(store: Store) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(lambda _: store.ensure_user("issuer", "alice", "Alice"), range(32)))) == 1
+
+
 def test_a_name_is_kept_when_the_provider_tells_none(store: Store) -> None:
     user = store.ensure_user("issuer", "alice", "Alice Ampere")
     assert store.ensure_user("issuer", "alice") == user
@@ -117,10 +124,12 @@ def test_a_household_is_added_again_without_harm(url: str, store: Store, monkeyp
     household = mint_household_id()
     for owner in ("alice", "alice", "bob"):
         assert main([*ADD, owner, "--id", household, "--sockets", "Heat pump, EV charger"]) == 0
+    store.name_socket(household, parse_socket_number(2), "Lucy's car")
+    assert main([*ADD, "alice", "--id", household, "--sockets", "Heat pump, EV charger"]) == 0
     alice = store.ensure_user("https://id.example", "alice")
     (row,) = store.households_of(alice)
     assert (row.id, row.name) == (household, "Alice's house")
-    assert store.socket_names(household) == {1: "Heat pump", 2: "EV charger"}
+    assert store.socket_names(household) == {1: "Heat pump", 2: "Lucy's car"}
     with Session(store.engine) as session:
         assert len(session.exec(select(Membership)).all()) == 2
 

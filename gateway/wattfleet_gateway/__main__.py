@@ -2,8 +2,11 @@
 
 import argparse
 import asyncio
+import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import uvicorn
@@ -66,7 +69,7 @@ async def serve(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says when its door is open."""
+    """Says when its door is open, and ends quietly: uvicorn's own kills itself by the signal that asked it to stop."""
 
     def __init__(self, settings: Settings, app: FastAPI, health: Health) -> None:
         self._health = health
@@ -82,6 +85,13 @@ class _Server(uvicorn.Server):
             timeout_graceful_shutdown=_FAREWELL_S,
         )
         super().__init__(config)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -103,19 +113,22 @@ async def _watch(health: Health, store: Store) -> None:
 
 
 def add_household(asked: argparse.Namespace) -> None:
-    """Remembers a household, its owner and its sockets' names; the same again changes nothing."""
+    """Remembers a household and its owner, and names its nameless sockets; the same again changes nothing."""
     household = parse_household_id(asked.id)
     engine = open_database(database_url())
     migrate(engine)
     store = Store(engine)
     store.ensure_household(household, asked.name, store.ensure_user(asked.owner_issuer, asked.owner_subject))
+    named = store.socket_names(household)  # perhaps by its people, who have the last word
     for index, name in enumerate(asked.sockets.split(",") if asked.sockets else []):
-        store.name_socket(household, parse_socket_number(index + 1), name.strip())
+        if index + 1 not in named:
+            store.name_socket(household, parse_socket_number(index + 1), name.strip())
     engine.dispose()
 
 
 async def _pass_request_id(request: httpx.Request) -> None:
-    request.headers[REQUEST_ID_HEADER] = request_id.get()
+    if number := request_id.get():
+        request.headers[REQUEST_ID_HEADER] = number
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import BigInteger, Engine, ForeignKey, MetaData, UniqueConstraint, event, make_url, text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Column, Field, Session, SQLModel, col, create_engine, delete, select
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.socket import SocketNumber
@@ -113,6 +114,12 @@ class Store:
 
     def ensure_user(self, issuer: str, subject: str, name: str = "") -> int:
         """The number of that person, who is remembered from now on; a name that is given replaces the old one."""
+        try:
+            return self._ensured_user(issuer, subject, name)
+        except IntegrityError:  # two first sign-ins at once: the other was quicker
+            return self._ensured_user(issuer, subject, name)
+
+    def _ensured_user(self, issuer: str, subject: str, name: str) -> int:
         with Session(self.engine) as session:
             user = session.exec(select(User).where(User.issuer == issuer, User.subject == subject)).one_or_none()
             user = user or User(issuer=issuer, subject=subject)
