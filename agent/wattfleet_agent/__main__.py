@@ -32,10 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     chosen = _parser().parse_args(arguments)
     try:
-        logs.configure("agent", _log_level(quiet=chosen.command is _replay and sys.stdout.isatty()))
+        logs.configure("agent", _log_level(chosen))
         return _obey(chosen)
     except (OSError, ValueError) as error:
         return _fail(str(error), _WRONG_INPUT)
+    except KeyboardInterrupt:
+        return _fail("interrupted", _NOT_DONE)
     except sqlite3.DatabaseError as error:
         # Started again, the agent moves a damaged outbox aside.
         return _fail(f"the outbox does not work: {error}", _NOT_DONE)
@@ -170,11 +172,10 @@ def _moment(text: str) -> datetime:
     return moment
 
 
-def _log_level(quiet: bool) -> str:
-    level = os.environ.get("WATTFLEET_LOG_LEVEL", "WARNING" if quiet else "INFO")
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise ValueError(f"WATTFLEET_LOG_LEVEL is {level!r}: it must be DEBUG, INFO, WARNING or ERROR")
-    return level
+def _log_level(chosen: argparse.Namespace) -> str | None:
+    """What the environment says; only warnings where a person looks at a progress bar."""
+    watched = chosen.command is _replay and sys.stdout.isatty() and "WATTFLEET_LOG_LEVEL" not in os.environ
+    return "WARNING" if watched else None
 
 
 def _beside(home: Path, kind: str) -> Path:

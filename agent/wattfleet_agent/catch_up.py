@@ -24,14 +24,18 @@ _AFTER_TROUBLE_S = 5.0
 
 
 class CatchUp:
-    """One `job` of `minutes` more than wait in the outbox already; `look` tells the publisher that there is work."""
+    """One `job` of `minutes` more than wait in the outbox already, none of them later than `until_ms`.
 
-    def __init__(self, job: str, outbox: Outbox, minutes: int, look: Callable[[], None]) -> None:
+    `look` tells the publisher that there is work.
+    """
+
+    def __init__(self, job: str, outbox: Outbox, minutes: int, until_ms: int, look: Callable[[], None]) -> None:
         self._outbox = outbox
+        self._until_ms = until_ms
         self._look = look
-        self._put = outbox.state().waiting
+        self._put = self._waiting()
         self.total = self._put + minutes
-        self.progress = Progress(job, self.total)
+        self._progress = Progress(job, self.total)
 
     def __enter__(self) -> "CatchUp":
         return self
@@ -39,32 +43,27 @@ class CatchUp:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.progress.close()
-
-    @property
-    def acknowledged(self) -> int:
-        """How many of the total do not wait any more."""
-        return max(0, self._put - self._outbox.state().waiting)
+        self._progress.close()
 
     async def feed(self, minutes: Iterator[Minute], store: Callable[[list[Minute]], None]) -> None:
-        """Hands groups of `minutes` to `store` whenever there is room, until there are no more."""
+        """Hands groups of `minutes` to `store` whenever there is room, and returns when all are acknowledged."""
         while group := list(islice(minutes, _AT_ONCE)):
-            while self._outbox.state().waiting > _MOST_WAITING:
+            while self._waiting() > _MOST_WAITING:
                 await self._show()
             await self._store(group, store)
             self._put += len(group)
             self._look()
-            self.progress.show(self.acknowledged)
+            self._progress.show(self._put - self._waiting())
             await asyncio.sleep(0)
-
-    async def drain(self, until_ms: int) -> None:
-        """Returns when no minute up to `until_ms` waits any more."""
-        while self._outbox.waiting(None, until_ms, 1):
+        while self._waiting():
             await self._show()
-        self.progress.show(self.total)
+        self._progress.show(self.total)
+
+    def _waiting(self) -> int:
+        return self._outbox.count_waiting(self._until_ms)
 
     async def _show(self) -> None:
-        self.progress.show(self.acknowledged)
+        self._progress.show(self._put - self._waiting())
         await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _store(self, group: list[Minute], store: Callable[[list[Minute]], None]) -> None:

@@ -34,13 +34,18 @@ class History:
         self._clock = clock
 
     async def fill(self, days: int) -> None:
-        """Returns when all is acknowledged, and the minute that was open at the start is recorded too."""
+        """Returns when all is acknowledged, and the minute that was open at the start is recorded too.
+
+        The minute before that one belongs to no history: it may be held back for the home's phase, like any fresh one.
+        """
         opening_ms = interval_start(int(self._clock() * 1000))
-        missing = self._missing(opening_ms - days * _DAY_MS, opening_ms)
-        with CatchUp("history", self._outbox, len(missing), self._look) as catch_up:
+        end_ms = opening_ms - INTERVAL_MS
+        missing = self._missing(end_ms - days * _DAY_MS, end_ms)
+        with CatchUp("history", self._outbox, len(missing), end_ms - INTERVAL_MS, self._look) as catch_up:
             await catch_up.feed(self._minutes(missing), self._store)
-            await catch_up.drain(opening_ms)
-        await self._fill_opening_minute(opening_ms)
+        self._store(list(self._minutes(self._missing(end_ms, opening_ms))))
+        await self._until_measured(opening_ms)
+        self._store(list(self._minutes(self._missing(opening_ms, opening_ms + INTERVAL_MS))))
 
     def _missing(self, start_ms: int, end_ms: int) -> list[int]:
         recorded = self._outbox.recorded(start_ms, end_ms)
@@ -52,9 +57,7 @@ class History:
     def _store(self, minutes: list[Minute]) -> None:
         metrics.RECORDED.inc(len(self._outbox.append(minutes).sequences))
 
-    async def _fill_opening_minute(self, opening_ms: int) -> None:
-        """The agent began within it, so the sampler may have seen too little of it."""
+    async def _until_measured(self, opening_ms: int) -> None:
+        """The agent began within this minute, so the sampler may have seen too little of it."""
         ended_s = (opening_ms + INTERVAL_MS) / 1000 + _MEASURED_AFTER_S
         await asyncio.sleep(max(0.0, ended_s - self._clock()))
-        if not self._outbox.recorded(opening_ms, opening_ms + 1):
-            self._store([self._home.minute(opening_ms)])

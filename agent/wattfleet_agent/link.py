@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import nats
 import nats.errors
 from nats.aio.client import Client, RawCredentials
 from wattfleet_tenants import subjects
@@ -78,8 +77,8 @@ class Link:
             connected_at_s = time.monotonic()
             try:
                 await self._connect_and_serve(self._latest_home())
-            except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
-                self._lost(str(error) or type(error).__name__)
+            except (nats.errors.Error, OSError) as error:
+                self._lost(str(error))
             if time.monotonic() - connected_at_s > _STABLE_AFTER_S:
                 self._backoff.reset()
             await asyncio.sleep(self._backoff.next_s())
@@ -124,23 +123,31 @@ class Link:
         async def on_closed() -> None:
             closed.set()
 
-        return await asyncio.wait_for(
-            nats.connect(
-                server,
-                name=f"agent {home.household}",
-                user_credentials=RawCredentials(home.credentials),
-                inbox_prefix=subjects.agent_inbox(home.household),
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                connect_timeout=_CONNECT_WITHIN_S,
-                ping_interval=_PING_EVERY_S,
-                max_outstanding_pings=_LOST_PINGS,
-                error_cb=self._hear_error,
-                closed_cb=on_closed,
-            ),
-            2 * _CONNECT_WITHIN_S,
-        )
+        client = Client()
+        try:
+            async with asyncio.timeout(2 * _CONNECT_WITHIN_S):
+                await client.connect(
+                    server,
+                    name=f"agent {home.household}",
+                    user_credentials=RawCredentials(home.credentials),
+                    inbox_prefix=subjects.agent_inbox(home.household),
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=_CONNECT_WITHIN_S,
+                    ping_interval=_PING_EVERY_S,
+                    max_outstanding_pings=_LOST_PINGS,
+                    error_cb=self._hear_error,
+                    closed_cb=on_closed,
+                )
+        except Exception as error:
+            # Its own errors, those of the key library, and for some servers a plain TypeError: none may end an agent.
+            raise ConnectionError(str(error) or type(error).__name__) from error
+        finally:
+            if not client.is_connected:
+                # The library leaves the socket of a refused connection open.
+                await _close(client)
+        return client
 
     async def _hear_error(self, error: Exception) -> None:
         if not isinstance(error, nats.errors.Error):
@@ -158,5 +165,6 @@ class Link:
 async def _close(client: Client) -> None:
     try:
         await asyncio.wait_for(client.close(), _CLOSE_WITHIN_S)
-    except (nats.errors.Error, OSError, TimeoutError) as error:
+    except (nats.errors.Error, OSError, AssertionError) as error:
+        # AssertionError: it never came as far as to a server.
         logger.debug("connection not closed cleanly", extra={"error": str(error)})

@@ -117,12 +117,26 @@ class Live:
         while True:
             await self._fresh.wait()
             self._fresh.clear()
-            self._leases = {reply: lease for reply, lease in self._leases.items() if lease.ends_at_s > self._clock()}
-            metrics.LIVE_LEASES.set(len(self._leases))
-            if self._latest and self._leases:
-                message = _message(*self._latest)
-                for lease in list(self._leases.values()):
-                    await self._send(lease, message)
+            await self.send_latest()
+
+    async def send_latest(self) -> None:
+        """Sends the latest sample once to every lease that has not ended."""
+        self._leases = {reply: lease for reply, lease in self._leases.items() if lease.ends_at_s > self._clock()}
+        metrics.LIVE_LEASES.set(self.leases)
+        if self._latest and self._leases:
+            message = _message(*self._latest)
+            for lease in list(self._leases.values()):
+                await self._send(lease, message)
+
+    @property
+    def leases(self) -> int:
+        """How many leases are open."""
+        return len(self._leases)
+
+    @property
+    def newest_lease(self) -> str | None:
+        """The reply subject of the lease that was opened or renewed last."""
+        return next(reversed(self._leases), None)
 
     async def _send(self, lease: _Lease, message: bytes) -> None:
         if self._client is None or lease.messages_left <= 0:

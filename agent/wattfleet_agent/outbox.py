@@ -113,6 +113,14 @@ class Outbox:
         ).fetchone()
         return Waiting(*row) if row else None
 
+    def count_waiting(self, begun_before_ms: int) -> int:
+        """How many messages wait whose interval began by `begun_before_ms`."""
+        (count,) = self._database.execute(
+            "SELECT count(*) FROM messages WHERE acknowledged_at_ms IS NULL AND interval_start_ms <= ?",
+            (begun_before_ms,),
+        ).fetchone()
+        return int(count)
+
     def acknowledge(self, sequences: Iterable[int]) -> int:
         """The platform holds these; returns how many of them were waiting."""
         with self._transaction():

@@ -81,12 +81,18 @@ class Publisher:
                 for message in self._choose():
                     self._window.sent(message.sequence)
                     metrics.PUBLISHED.inc()
+                    logger.debug("sent", extra={"household": self._household, "sequence": message.sequence})
                     await client.publish(subject, message.message, reply=f"{replies}.{message.sequence}")
                 await self._wait()
                 self._settle_now_and_then()
                 self._back_off_from("timeout", self._window.give_up_late())
         finally:
             self._settle()
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits after a failure."""
+        return time.monotonic() < self._paused_until_s
 
     def refuse_all(self, reason: str) -> None:
         """The server said that it takes nothing from us: what is on its way will not be answered."""
@@ -95,7 +101,7 @@ class Publisher:
     def _choose(self) -> list[Waiting]:
         """What to send now: the newest minute when it was not sent before, then the oldest that wait."""
         room = self._window.room
-        if not room or time.monotonic() < self._paused_until_s:
+        if not room or self.paused:
             return []
         begun_before_ms = int(self._clock() * 1000) - INTERVAL_MS - self._phase_ms
         chosen = self._newest(begun_before_ms)
@@ -138,7 +144,7 @@ class Publisher:
             return
         metrics.REFUSED.labels(reason).inc(messages)
         self._passed, self._newest_ms = None, -1
-        if time.monotonic() < self._paused_until_s:
+        if self.paused:
             return  # the rest of a group that failed together
         wait_s = self._backoff.next_s(_WHEN_FULL_MOST_S if reason == answers.FULL else None)
         self._paused_until_s = time.monotonic() + wait_s

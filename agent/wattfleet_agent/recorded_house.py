@@ -11,6 +11,8 @@ follow its predecessor is the second of the two. A local time that does not exis
 import gzip
 import hashlib
 import math
+import re
+import time
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,6 +26,8 @@ from wattfleet_agent.sensors import Minute
 
 SOCKETS = ("Kitchen", "Laundry", "Water heater and A/C", "Everything else")
 _COLUMNS = 9
+_DATE = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})")
+_TIME = re.compile(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2})")
 _LONGEST_LINE = 1000
 _MOST_WH_PER_MINUTE = 100_000.0
 
@@ -41,6 +45,7 @@ class RecordedHouse:
     def __init__(self, path: Path, zone: ZoneInfo) -> None:
         self._path = path
         self._zone = zone
+        self._now_ms = time.time() * 1000
 
     def fingerprint(self) -> str:
         """Tells this recording in this time zone from any other."""
@@ -87,34 +92,35 @@ class RecordedHouse:
     def _open(self) -> BinaryIO | gzip.GzipFile:
         return gzip.open(self._path, "rb") if self._path.suffix == ".gz" else self._path.open("rb")
 
-    def _start_ms(self, date: str, time: str, previous_ms: int) -> int:
-        day, month, year = _integers(date, "/", "date")
-        hour, minute, second = _integers(time, ":", "time")
+    def _start_ms(self, date: str, clock: str, previous_ms: int) -> int:
+        day, month, year = _integers(_DATE, date, "date")
+        hour, minute, second = _integers(_TIME, clock, "time")
         if second:
-            raise ValueError(f"time {time} is not a whole minute")
+            raise ValueError(f"time {clock} is not a whole minute")
         local = datetime(year, month, day, hour, minute, tzinfo=self._zone)
         start_ms = round(local.timestamp() * 1000)
         if start_ms <= previous_ms:
             start_ms = round(local.replace(fold=1).timestamp() * 1000)
         if start_ms <= previous_ms:
-            raise ValueError(f"{date} {time} does not come after the row before it")
+            raise ValueError(f"{date} {clock} does not come after the row before it")
+        if start_ms + INTERVAL_MS > self._now_ms:
+            raise ValueError(f"{date} {clock} is in the future")
         if start_ms % INTERVAL_MS:
-            raise ValueError(f"{date} {time} in {self._zone.key} is not a whole minute of UTC")
+            raise ValueError(f"{date} {clock} in {self._zone.key} is not a whole minute of UTC")
         there = datetime.fromtimestamp(start_ms / 1000, UTC).astimezone(self._zone)
         if (there.hour, there.minute) != (hour, minute):
             raise ValueError(
-                f"{date} {time} does not exist in {self._zone.key}: the clock went forward. "
+                f"{date} {clock} does not exist in {self._zone.key}: the clock went forward. "
                 "A recorder that keeps winter time has a fixed zone, such as Etc/GMT-1"
             )
         return start_ms
 
 
-def _integers(text: str, separator: str, what: str) -> tuple[int, int, int]:
-    parts = text.split(separator)
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
+def _integers(form: re.Pattern[str], text: str, what: str) -> tuple[int, int, int]:
+    match = form.fullmatch(text)
+    if not match:
         raise ValueError(f"{text[:20]!r} is not a {what}")
-    first, second, third = map(int, parts)
-    return first, second, third
+    return int(match[1]), int(match[2]), int(match[3])
 
 
 def _powers_w(fields: list[str]) -> tuple[float | None, ...]:

@@ -45,9 +45,9 @@ class Replay:
     async def run(self) -> None:
         """Returns when all of it is acknowledged."""
         rest = islice(self._house.minutes(), self._put, None)
-        with CatchUp("replay", self._outbox, self._minutes - self._put, self._publisher.look) as catch_up:
+        until_ms, look = int(time.time() * 1000), self._publisher.look
+        with CatchUp("replay", self._outbox, self._minutes - self._put, until_ms, look) as catch_up:
             await catch_up.feed(rest, self._store)
-            await catch_up.drain(int(time.time() * 1000))
         self._outbox.set_bookmark("")
 
     def outcome(self) -> Replayed:
