@@ -297,3 +297,19 @@ async def test_a_home_that_fills_its_quota_is_told_and_no_other_home_notices(
     assert ["error" in answer for answer in answers] == [False, False, False, True]
     assert answers[3]["error"]["description"] == "maximum messages per subject exceeded"
     assert "error" not in fine
+
+
+async def test_a_full_shard_of_households_is_known_before_the_first_message(broker: ShardBroker) -> None:
+    """Enough keys for the broker's flow control to set in."""
+    households = [mint_household_id() for _ in range(30_000)]
+    async with broker.operator() as nats:
+        for household in households:
+            await nats.publish(f"$KV.{subjects.HOUSEHOLDS_BUCKET}.{household}", b"")
+        await nats.flush()
+    async with connected(broker, broker.writer_creds, subjects.WRITER_INBOX) as nats:
+        assignments = WatchedAssignments(nats)
+        watching = asyncio.create_task(assignments.keep_watching())
+        await asyncio.wait_for(assignments.loaded.wait(), 40)
+        assert len(assignments._carried) == len(households)
+        assert await assignments.foreign(households) == set()
+        watching.cancel()

@@ -66,12 +66,14 @@ def writer(shard: ShardId) -> Permissions:
     return Permissions(
         publish=(
             f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{subjects.WRITER_CONSUMER}",
-            f"$JS.ACK.{stream}.>",
+            f"$JS.ACK.{stream}.{subjects.WRITER_CONSUMER}.>",
             f"q.{shard}.*.*",
             f"$JS.API.STREAM.INFO.{households}",
-            f"$JS.API.DIRECT.GET.{households}.>",
+            f"$JS.API.DIRECT.GET.{households}.$KV.{subjects.HOUSEHOLDS_BUCKET}.*",
             f"$JS.API.CONSUMER.CREATE.{households}",
             f"$JS.API.CONSUMER.INFO.{households}.*",
+            # Without answers to its flow control the broker stops delivering after some thousand households.
+            f"$JS.FC.{households}.>",
         ),
         subscribe=(f"{subjects.WRITER_INBOX}.>",),
     )
@@ -81,7 +83,7 @@ def reader(shard: ShardId) -> Permissions:
     """In ING: counts what was refused of a household, and reads the last of each reason."""
     stream = subjects.quarantine_stream(shard)
     return Permissions(
-        publish=(f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.DIRECT.GET.{stream}.>"),
+        publish=(f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.DIRECT.GET.{stream}.q.{shard}.*.*"),
         subscribe=(f"{subjects.READER_INBOX}.>",),
     )
 

@@ -7,6 +7,7 @@ longer than that.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Collection
@@ -52,8 +53,8 @@ class WatchedAssignments:
         return set(unknown) - carried
 
     async def keep_watching(self) -> None:
-        """Follows the bucket for ever."""
-        while True:
+        """Follows the bucket for as long as the connection is not closed."""
+        while not self._connection.is_closed:
             try:
                 await self._watch()
             except (*_FAILURES, Unavailable) as error:
@@ -79,7 +80,8 @@ class WatchedAssignments:
                 else:
                     carried.add(entry.key)
         finally:
-            await watcher.stop()  # type: ignore[no-untyped-call]
+            with contextlib.suppress(*_FAILURES):  # an error here would stand in for being cancelled
+                await watcher.stop()  # type: ignore[no-untyped-call]
 
     async def _bucket(self) -> KeyValue:
         self._connection.require_connected()

@@ -1,0 +1,221 @@
+"""When the writer acknowledges, against fakes of its ports: never before what it took is surely kept."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wattfleet_tenants import subjects
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.ports import Message, RefusedMessage, StoreRun, Unavailable
+from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.telemetry.health import Health
+from wattfleet_tenants.testing.builders import message
+from wattfleet_tenants.testing.waiting import eventually
+from wattfleet_tenants.writer.checks import Limits
+from wattfleet_tenants.writer.held import HeldBatch, HeldBatches
+from wattfleet_tenants.writer.writer import World, Writer
+
+SHARD = ShardId("s1")
+HOME = HouseholdId("h0123456789abcdefghij")
+STRANGER = HouseholdId("h9999999999999999999z")
+
+
+class FakeInbox:
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.acknowledged: list[str] = []
+        self.waiting = 0
+
+    def deliver(self, payload: bytes, subject: str = subjects.measurements(SHARD, HOME)) -> str:
+        position = len(self.messages) + len(self.acknowledged) + 1
+        self.messages.append(Message(subject, payload, position, f"receipt-{position}"))
+        return f"receipt-{position}"
+
+    async def fetch(self, most: int, wait_s: float) -> list[Message]:
+        await asyncio.sleep(0.01)
+        taken, self.messages = self.messages[:most], self.messages[most:]
+        return taken
+
+    async def acknowledge(self, receipts: Sequence[str]) -> None:
+        self.acknowledged.extend(receipts)
+
+
+class FakeStore:
+    """Keeps what it was given in memory; a restart loses all of it."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.bodies: list[bytes] = []
+        self.starts = 1
+        self.inserts = 0
+
+    def restart(self) -> None:
+        self.starts += 1
+        self.bodies = []
+
+    async def insert(self, body: bytes) -> None:
+        if self.away:
+            raise Unavailable("the store is away")
+        self.inserts += 1
+        self.bodies.append(body)
+
+    async def look(self) -> StoreRun:
+        if self.away:
+            raise Unavailable("the store is away")
+        return StoreRun(str(self.starts), 0)
+
+
+class FakeQuarantine:
+    def __init__(self) -> None:
+        self.away = False
+        self.kept: list[RefusedMessage] = []
+
+    async def keep(self, refused: Sequence[RefusedMessage]) -> None:
+        if self.away:
+            raise Unavailable("the quarantine is away")
+        self.kept.extend(refused)
+
+
+class FakeAssignments:
+    def __init__(self) -> None:
+        self.away = False
+
+    async def foreign(self, households: Collection[HouseholdId]) -> set[HouseholdId]:
+        if self.away:
+            raise Unavailable("nobody knows")
+        return set(households) - {HOME}
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.inbox, self.store, self.quarantine = FakeInbox(), FakeStore(), FakeQuarantine()
+        self.assignments = FakeAssignments()
+        self.health = Health()
+
+    @asynccontextmanager
+    async def writing(self, hold_s: float) -> AsyncIterator[None]:
+        world = World(self.inbox, self.store, self.quarantine, self.assignments)
+        stopping = asyncio.Event()
+        running = asyncio.create_task(Writer(SHARD, world, Limits(1000), self.health, hold_s).run(stopping))
+        try:
+            yield
+        finally:
+            stopping.set()
+            await asyncio.wait_for(running, 10)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_what_the_store_took_is_acknowledged_after_the_hold(bench: Bench) -> None:
+    async with bench.writing(hold_s=0.2):
+        receipt = bench.inbox.deliver(message())
+        await eventually(lambda: bench.store.bodies, 5, "stored")
+        assert bench.inbox.acknowledged == []
+        await eventually(lambda: bench.inbox.acknowledged == [receipt], 5, "acknowledged")
+    assert bench.store.inserts == 1
+
+
+async def test_a_restarted_store_is_given_everything_again_before_anything_is_acknowledged(bench: Bench) -> None:
+    async with bench.writing(hold_s=0.4):
+        receipts = [bench.inbox.deliver(message(1))]
+        await eventually(lambda: bench.store.bodies, 5, "stored")
+        receipts.append(bench.inbox.deliver(message(2, power_w=(7.0,))))
+        await eventually(lambda: len(bench.store.bodies) == 2, 5, "stored")
+        before = list(bench.store.bodies)
+        bench.store.restart()
+        await eventually(lambda: len(bench.store.bodies) == 2, 5, "stored again")
+        assert bench.inbox.acknowledged == []
+        assert bench.store.bodies == before
+        await eventually(lambda: sorted(bench.inbox.acknowledged) == receipts, 5, "acknowledged")
+
+
+async def test_while_the_store_is_away_nothing_is_acknowledged_and_it_is_said(bench: Bench) -> None:
+    async with bench.writing(hold_s=0.1):
+        bench.store.away = True
+        receipt = bench.inbox.deliver(message())
+        await eventually(lambda: "store" in bench.health.troubles, 5, "said")
+        assert bench.inbox.acknowledged == []
+        bench.store.away = False
+        await eventually(lambda: bench.inbox.acknowledged == [receipt], 5, "acknowledged")
+    assert bench.health.troubles == {}
+
+
+async def test_a_refused_message_is_acknowledged_only_when_the_quarantine_has_it(bench: Bench) -> None:
+    async with bench.writing(hold_s=0.1):
+        bench.quarantine.away = True
+        good, bad = bench.inbox.deliver(message()), bench.inbox.deliver(b"\xff")
+        await eventually(lambda: good in bench.inbox.acknowledged, 5, "the good one goes on")
+        assert bad not in bench.inbox.acknowledged
+        bench.quarantine.away = False
+        await eventually(lambda: bad in bench.inbox.acknowledged, 5, "the bad one is kept")
+    assert [(one.reason, one.household) for one in bench.quarantine.kept] == [("malformed", HOME)]
+
+
+@pytest.mark.parametrize(
+    ("subject", "payload", "household", "sequence"),
+    [
+        (subjects.measurements(SHARD, STRANGER), message(7), STRANGER, 7),
+        (subjects.measurements(SHARD, STRANGER), b"\xff", STRANGER, None),
+        (f"m.s1.{HOME}x" * 3, message(7), None, None),
+        ("m.s1.*", message(7), None, None),
+        (subjects.measurements(ShardId("s2"), HOME), message(7), None, None),
+    ],
+)
+async def test_a_foreign_message_is_refused_with_what_is_known_of_it(
+    bench: Bench, subject: str, payload: bytes, household: HouseholdId | None, sequence: int | None
+) -> None:
+    async with bench.writing(hold_s=0.1):
+        neighbour = bench.inbox.deliver(message())
+        foreign = bench.inbox.deliver(payload, subject)
+        await eventually(lambda: sorted(bench.inbox.acknowledged) == [neighbour, foreign], 5, "both are done with")
+    (kept,) = bench.quarantine.kept
+    assert (kept.reason, kept.household, kept.sequence) == ("foreign", household, sequence)
+    assert b"".join(bench.store.bodies).count(b"\n") == 2, "the neighbour's readings are stored"
+
+
+async def test_nobody_is_called_foreign_while_it_cannot_be_told(bench: Bench) -> None:
+    bench.assignments.away = True
+    async with bench.writing(hold_s=0.1):
+        receipt = bench.inbox.deliver(message())
+        await eventually(lambda: "assignments" in bench.health.troubles, 5, "said")
+        bench.assignments.away = False
+        await eventually(lambda: bench.inbox.acknowledged == [receipt], 5, "acknowledged")
+    assert bench.quarantine.kept == []
+
+
+async def test_stopping_leaves_what_is_held_to_come_again(bench: Bench) -> None:
+    async with bench.writing(hold_s=60):
+        bench.inbox.deliver(message())
+        await eventually(lambda: bench.store.bodies, 5, "stored")
+    assert bench.inbox.acknowledged == []
+
+
+async def test_a_bug_ends_the_writer_instead_of_hiding_in_a_task(bench: Bench) -> None:
+    async def broken(_: bytes) -> None:
+        raise ZeroDivisionError
+
+    bench.store.insert = broken  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 (it is raised when the writer is left)
+        async with bench.writing(hold_s=0.1):
+            bench.inbox.deliver(message())
+            await eventually(lambda: not bench.inbox.messages, 5, "taken")
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 100)), max_size=20), st.sampled_from("ab"))
+def test_what_is_due_is_old_and_of_this_run_and_what_is_endangered_of_another(
+    added: list[tuple[str, float]], now_in: str
+) -> None:
+    held = HeldBatches(50, lambda: 100.0)
+    for run, stored_at_s in added:
+        held.add(HeldBatch([f"{run}{stored_at_s}"], [], StoreRun(run, 0), stored_at_s))
+    endangered = held.take_endangered(StoreRun(now_in, 0))
+    due = held.take_due(StoreRun(now_in, 0))
+    assert sorted(batch.run.started for batch in endangered) == sorted(run for run, _ in added if run != now_in)
+    assert len(due) == sum(run == now_in and stored_at_s <= 50 for run, stored_at_s in added)
+    assert held.messages == len(added) - len(endangered) - len(due)
