@@ -44,7 +44,7 @@ demo: $(PARTS) ## the whole service on this machine, with simulated homes; Ctrl-
 test: $(PARTS) chromium ## all tests, over the real parts and in a real browser (only some: TESTS="agent -k outbox")
 	@echo "  · Tests: screenshots and other artefacts go to build/"
 	@exec env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" \
-		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest $(TESTS)
+		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest -n 2 --no-loadscope-reorder $(TESTS)
 
 .PHONY: check
 CHECKS := check-format check-lint check-types check-setup check-imports check-generated check-lock

@@ -22,8 +22,6 @@ from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.builders import message
 from wattfleet_tenants.testing.waiting import eventually
 
-pytestmark = pytest.mark.xdist_group("platform")
-
 SHARD = ShardId("s1")
 ARGUMENTS: dict[str, str] = {"number": "1", "step_s": "900", "by": "day"}
 MOMENTS = {"start": "2026-11-01T00:00:00+00:00", "end": "2026-11-02T00:00:00+00:00"}

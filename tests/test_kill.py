@@ -30,7 +30,7 @@ def test_every_process_may_be_killed_while_data_flows(own_platform: RunningPlatf
     household = platform.add_home("The robust house", ALICE, SOCKETS)
     platform.start_agent("robust", household, "simulated:family", HISTORY_DAYS)
     outbox = platform.platform.home / "agents" / "robust.outbox.db"
-    wait_until(lambda: len(messages(outbox, acknowledged=True)) > 100, BACK_WITHIN_S, "data flows")
+    wait_until(lambda: outbox.exists() and len(messages(outbox, acknowledged=True)) > 100, BACK_WITHIN_S, "data flows")
     victims = list(platform.processes())
     assert {"nats", "store-s1", "writer-s1", "reader-s1", "gateway", "ui", "identity", "agent-robust"} == set(victims)
     for name in victims:

@@ -12,10 +12,9 @@ from running_platform import ALICE, RunningPlatform
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.testing.waiting import wait_until
 
-pytestmark = [
-    pytest.mark.xdist_group("platform"),
-    pytest.mark.skipif(not recorded_house.FILE.exists(), reason=f"the recorded house is not at {recorded_house.FILE}"),
-]
+pytestmark = pytest.mark.skipif(
+    not recorded_house.FILE.exists(), reason=f"the recorded house is not at {recorded_house.FILE}"
+)
 
 MINUTES = 37_283
 REPLAY_WITHIN_S = 240
