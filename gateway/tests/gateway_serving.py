@@ -1,12 +1,10 @@
 """Serves an ASGI app with the real server, within the test's own loop, as the gateway's process does."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
-from wattfleet_tenants.testing.waiting import eventually
 
 
 @asynccontextmanager
@@ -15,11 +13,12 @@ async def served(app: ASGIApp, port: int) -> AsyncIterator[None]:
         app, host="127.0.0.1", port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
-    # Not `serve()`: that one takes over the process's signals.
-    task = asyncio.create_task(server._serve())
+    # The parts of `serve()`, without what takes over the process's signals and looks for them ten times a second.
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    assert server.started
     try:
-        await eventually(lambda: server.started or task.done(), 10, "the server starts")
         yield
     finally:
-        server.should_exit = True
-        await asyncio.wait_for(task, 10)
+        await server.shutdown()
