@@ -1,6 +1,6 @@
 """Chance that comes out the same every time: seeded by names and dates, never by the moment.
 
-Only `Random.random` is used, directly or through the helpers here, because its sequence for a seed is guaranteed to
+Only `Random.random` is used, directly or through the functions here, because its sequence for a seed is guaranteed to
 stay the same between Python versions.
 """
 
