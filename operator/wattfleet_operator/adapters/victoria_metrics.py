@@ -14,7 +14,6 @@ from wattfleet_tenants.shard import ShardId
 
 from wattfleet_operator.embedded.free_ports import FreePorts
 from wattfleet_operator.embedded.process import Process
-from wattfleet_operator.embedded.programs import find_program
 from wattfleet_operator.embedded.supervisor import Supervisor
 from wattfleet_operator.errors import NotYet
 
@@ -22,19 +21,20 @@ _TIMEOUT_S = 10.0
 
 
 class VictoriaMetricsStore:
-    """Each shard's store as a process of `supervisor`, with its data below `folder`."""
+    """Each shard's store as a process of `supervisor`, with its data below `folder`. program: VictoriaMetrics' path."""
 
-    def __init__(self, supervisor: Supervisor, ports: FreePorts, folder: Path) -> None:
+    def __init__(self, supervisor: Supervisor, ports: FreePorts, folder: Path, program: str) -> None:
         self._supervisor = supervisor
         self._ports = ports
         self._folder = folder
+        self._program = program
 
     async def ensure(self, shard: Shard) -> str:
         """The shard's store runs as wished. Returns its base URL, for writing as for reading."""
         port = self._ports.port(_name(shard.id))
         data = self._folder / shard.id
         data.mkdir(parents=True, exist_ok=True)
-        await self._supervisor.ensure(store_process(shard, port, data))
+        await self._supervisor.ensure(store_process(shard, self._program, port, data))
         return self._url(shard.id)
 
     async def check(self, shard: ShardId) -> None:
@@ -60,11 +60,11 @@ class VictoriaMetricsStore:
         return f"http://127.0.0.1:{self._ports.port(_name(shard))}"
 
 
-def store_process(shard: Shard, port: int, data: Path) -> Process:
+def store_process(shard: Shard, program: str, port: int, data: Path) -> Process:
     """A single node for `shard`. It takes what memory it needs from 256 MB: a demo's laptop has other work."""
     url = f"http://127.0.0.1:{port}"
     argv = (
-        find_program("victoria-metrics", "victoria-metrics-prod"),
+        program,
         f"-httpListenAddr=127.0.0.1:{port}",
         f"-storageDataPath={data}",
         f"-retentionPeriod={shard.spec.retention_years}y",

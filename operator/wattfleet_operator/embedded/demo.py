@@ -19,7 +19,7 @@ from rich.console import Console
 from wattfleet_tenants.telemetry import logs
 
 from wattfleet_operator.adapters.folder_vault import FolderVault
-from wattfleet_operator.embedded.demo_homes import HOMES, create_homes, demo_people
+from wattfleet_operator.embedded.demo_homes import HOMES, demo_households, demo_people, hand_over, start_home
 from wattfleet_operator.embedded.history import show_history
 from wattfleet_operator.embedded.identity_provider import Person
 from wattfleet_operator.embedded.platform import Parts, Platform
@@ -33,12 +33,12 @@ _MOST_DAYS = 90
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo until Ctrl-C; returns its exit code."""
     chosen = _parser().parse_args(arguments)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     try:
         _log_to(chosen.home / "logs")
         asyncio.run(_Demo(chosen, console).run())
     except (CannotStart, NotYet, TimeoutError, OSError) as error:
-        console.print(f"Wattfleet cannot start: {error}", style="red", markup=False, soft_wrap=True)
+        console.print(f"Wattfleet cannot start: {error}", style="red", markup=False)
         return 1
     return 0
 
@@ -58,7 +58,7 @@ class _Demo:
         self._people = await demo_people(FolderVault(self._chosen.home.resolve() / "vault"))
         self._platform = Platform(self._chosen.home, self._chosen.port, Parts.EVERYTHING, self._people, self._say)
         work = asyncio.create_task(self._until_stopped(self._platform))
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._stop, work, self._platform)
         try:
             await work
@@ -73,13 +73,18 @@ class _Demo:
             await asyncio.Event().wait()
 
     async def _start_homes(self, platform: Platform) -> None:
-        self._say("Creating the homes")
-        households = await create_homes(platform, self._people)
-        days = self._chosen.history_days
-        self._say(f"Starting {len(HOMES)} agents")
-        agents = [await platform.start_agent(home.name, households[home.name], home.sensor, days) for home in HOMES]
-        if days:
-            await show_history(agents, self._console, f"Sending {days} days of history")
+        households, days = await demo_households(platform.vault), self._chosen.history_days
+        starts = [start_home(platform, home, households[home.name], days) for home in HOMES]
+        agents = await asyncio.gather(*starts)
+        self._say(f"{len(HOMES)} homes are carried, and their agents send")
+        history = asyncio.create_task(show_history(agents, self._console, f"Sending {days} days of history"))
+        try:
+            # One after the other: the gateway's admin command is a process of its own, and there may be few cores.
+            for home in HOMES:
+                await hand_over(platform, home, households[home.name], self._people)
+            await history
+        finally:
+            history.cancel()
 
     def _tell(self, platform: Platform) -> None:
         self._say(f"Wattfleet is ready: [bold]{platform.url}[/bold]")

@@ -4,7 +4,6 @@ Passwords are not fixed in the code: the page listens on the loopback address on
 Alice has two homes, so that the page shows how to switch between them; Bob has one that nobody else may see.
 """
 
-import asyncio
 import json
 import secrets
 import sys
@@ -13,9 +12,9 @@ from dataclasses import dataclass
 
 from wattfleet_tenants.household import HouseholdId, mint_household_id, parse_household_id
 
+from wattfleet_operator.embedded.commands import output_of
 from wattfleet_operator.embedded.identity_provider import Person
 from wattfleet_operator.embedded.platform import Platform
-from wattfleet_operator.embedded.programs import CannotStart
 from wattfleet_operator.ports import Vault
 
 
@@ -47,16 +46,24 @@ async def demo_people(vault: Vault) -> tuple[Person, ...]:
     return tuple([Person(user, name, await _password(user, vault)) for user, name in _NAMES.items()])
 
 
-async def create_homes(platform: Platform, people: Sequence[Person]) -> dict[str, HouseholdId]:
-    """The demo's households are wished for and belong to their people. Returns their ids by the homes' names."""
-    owners = {person.user: person for person in people}
-    households = {}
-    for home in HOMES:
-        household = parse_household_id(await platform.vault.keep(f"demo/{home.name}.household", mint_household_id))
-        sockets = await _sockets(home)
-        await platform.add_household(household, home.title, owners[home.owner], sockets, home.time_zone)
-        households[home.name] = household
-    return households
+async def demo_households(vault: Vault) -> dict[str, HouseholdId]:
+    """The ids of the demo's homes, by their names."""
+    return {
+        home.name: parse_household_id(await vault.keep(f"demo/{home.name}.household", mint_household_id))
+        for home in HOMES
+    }
+
+
+async def start_home(platform: Platform, home: DemoHome, household: HouseholdId, history_days: int) -> str:
+    """The home is carried by the platform and its agent runs. Returns the URL of the agent's health and metrics."""
+    await platform.add_household(household, home.title, time_zone=home.time_zone)
+    return await platform.start_agent(home.name, household, home.sensor, history_days)
+
+
+async def hand_over(platform: Platform, home: DemoHome, household: HouseholdId, people: Sequence[Person]) -> None:
+    """The home belongs to its owner, and its sockets have names."""
+    (owner,) = (person for person in people if person.user == home.owner)
+    await platform.add_household(household, home.title, owner, await _sockets(home), home.time_zone)
 
 
 async def _password(user: str, vault: Vault) -> str:
@@ -65,11 +72,6 @@ async def _password(user: str, vault: Vault) -> str:
 
 async def _sockets(home: DemoHome) -> list[str]:
     """The names of the sockets of a simulated home, as its agent's own command tells them."""
-    call = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "wattfleet_agent", "sockets", home.sensor), stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await call.communicate()
-    if call.returncode:
-        raise CannotStart(f"the agent does not know the simulated home {home.name!r}")
-    names: list[str] = json.loads(out)
+    command = (sys.executable, "-m", "wattfleet_agent", "sockets", home.sensor)
+    names: list[str] = json.loads(await output_of(command, {}))
     return names

@@ -5,7 +5,6 @@ only when it is whole. People who are added later get one call each. Passwords t
 never by a command line that others can see.
 """
 
-import asyncio
 import json
 import os
 import secrets
@@ -18,13 +17,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
+from wattfleet_operator.embedded.commands import output_of
 from wattfleet_operator.embedded.process import Process
-from wattfleet_operator.embedded.programs import CannotStart, find_program
+from wattfleet_operator.embedded.programs import find_program
 from wattfleet_operator.ports import Vault
 
 CLIENT_ID = "wattfleet-gateway"
 CLIENT_SECRET = "gateway/oidc-client.secret"  # noqa: S105 (a name in the vault)
-_CALL_WITHIN_S = 60.0
 
 _CONFIGURATION = """\
 SECRET_KEY = {secret_key}
@@ -67,7 +66,7 @@ class IdentityProvider:
         self._port = port
         self._folder = folder
         self._page_url = page_url
-        self._program = os.environ.get("WATTFLEET_CANAILLE") or find_program("canaille")
+        self._program = find_program(os.environ.get("WATTFLEET_CANAILLE", "canaille"))
 
     async def prepare(self, people: Sequence[Person]) -> Process:
         """The process to run, after `people` and the gateway's client were made known to it."""
@@ -143,26 +142,9 @@ class IdentityProvider:
     def _client_is_for(self) -> str | None:
         return self._client_record().read_text() if self._client_record().exists() else None
 
-    async def _call(self, configuration: Path, arguments: list[str], stdin: object = None) -> str:
-        call = await asyncio.create_subprocess_exec(
-            self._program,
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=self._folder,
-            env={**os.environ, **_environment(configuration)},
-        )
-        try:
-            async with asyncio.timeout(_CALL_WITHIN_S):
-                out, err = await call.communicate(json.dumps(stdin).encode() if stdin else b"")
-        finally:
-            if call.returncode is None:
-                call.kill()
-        if call.returncode:
-            last_words = err.decode(errors="replace").strip().splitlines()[-1:]
-            raise CannotStart(f"canaille {arguments[0]} failed: {' '.join(last_words)}")
-        return out.decode()
+    async def _call(self, configuration: Path, arguments: Sequence[str], stdin: object = None) -> str:
+        text = json.dumps(stdin) if stdin else ""
+        return await output_of([self._program, *arguments], _environment(configuration), self._folder, text)
 
 
 def _environment(configuration: Path) -> dict[str, str]:

@@ -3,16 +3,17 @@
 Both are started by their command. What they need to know is handed over in their environment, secrets as paths.
 """
 
-import asyncio
 import importlib.util
+import json
 import os
 import secrets
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import SIGTERM
 
 from wattfleet_operator.adapters.folder_vault import FolderVault
+from wattfleet_operator.embedded.commands import output_of
 from wattfleet_operator.embedded.identity_provider import CLIENT_ID, CLIENT_SECRET
 from wattfleet_operator.embedded.process import Process
 from wattfleet_operator.embedded.programs import CannotStart, find_program
@@ -65,7 +66,15 @@ class Gateway:
         return Process("gateway", argv, env, f"http://127.0.0.1:{health_port}/readyz", self._url)
 
     async def remember(self, ownership: HomeOwnership) -> None:
-        """Tells the gateway whose a household is, by its own admin command. Repeating it is harmless."""
+        """Tells the gateway whose a household is, by its own admin command: once, as that takes a few seconds."""
+        told = self._folder / "told" / f"{ownership.household}.json"
+        news = json.dumps(asdict(ownership))
+        if not told.exists() or told.read_text() != news:
+            await self._add_household(ownership)
+            told.parent.mkdir(exist_ok=True)
+            told.write_text(news)
+
+    async def _add_household(self, ownership: HomeOwnership) -> None:
         options = {
             "--id": ownership.household,
             "--name": ownership.title,
@@ -73,16 +82,9 @@ class Gateway:
             "--owner-subject": ownership.subject,
             "--sockets": ",".join(ownership.sockets),
         }
-        call = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "wattfleet_gateway", "household", "add"),
-            *(f"{name}={value}" for name, value in options.items()),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "WATTFLEET_DATABASE_URL": self._database_url()},
-        )
-        _, err = await call.communicate()
-        if call.returncode:
-            raise CannotStart(f"the gateway refused household {ownership.household}: {err.decode().strip()[-300:]}")
+        command = (sys.executable, "-m", "wattfleet_gateway", "household", "add")
+        arguments = [f"{name}={value}" for name, value in options.items()]
+        await output_of([*command, *arguments], {"WATTFLEET_DATABASE_URL": self._database_url()})
 
     def _database_url(self) -> str:
         return f"sqlite:///{self._folder.resolve() / 'gateway.db'}"

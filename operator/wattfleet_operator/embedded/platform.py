@@ -8,7 +8,7 @@ command, so that nothing here knows their code.
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from enum import IntEnum
 from pathlib import Path
 from time import monotonic
@@ -32,7 +32,7 @@ from wattfleet_operator.embedded.loop import Loop
 from wattfleet_operator.embedded.nats_server import nats_process
 from wattfleet_operator.embedded.people_doors import Gateway, HomeOwnership, Page
 from wattfleet_operator.embedded.process import Process
-from wattfleet_operator.embedded.programs import CannotStart
+from wattfleet_operator.embedded.programs import CannotStart, find_program
 from wattfleet_operator.embedded.supervisor import Supervisor
 from wattfleet_operator.ports import World
 from wattfleet_operator.signing_keys import ensure_signing_keys
@@ -78,6 +78,7 @@ class Platform:
         self.vault = FolderVault(self.home / "vault")
         self._stack = contextlib.AsyncExitStack()
         self._loop: Loop | None = None
+        self._page: Page | None = None
 
     async def __aenter__(self) -> "Platform":
         try:
@@ -107,7 +108,7 @@ class Platform:
         sockets: Sequence[str] = (),
         time_zone: str = "Europe/Paris",
     ) -> None:
-        """The household is wished for, unless it is already, and `owner` may see it."""
+        """The household is wished for, unless it is already, and `owner` may see it, if one is given."""
         if self.resources.household(household) is None:
             spec = HouseholdSpec(time_zone=time_zone)
             self.resources.apply(Household(metadata=Metadata(name=household), spec=spec))
@@ -138,15 +139,21 @@ class Platform:
 
     async def _start(self) -> None:
         self._stack.enter_context(held(self.home))
+        self._step(f"Starting Wattfleet in {self.home}")
         stopped = await asyncio.to_thread(stop_leftovers, self.home)
         if stopped:
-            self._step(f"Stopped what a run before had left: {', '.join(stopped)}")
+            self._step(f"Stopped what an earlier run had left: {', '.join(stopped)}")
         self.ports = FreePorts(self.home / "ports.json")
         self._page_port = self._checked_page_port()
         await self._stack.enter_async_context(self.supervisor)
-        await self._start_data_plane()
+        starting = [self._start_data_plane()]
         if self._parts >= Parts.GATEWAY:
-            await self._start_doors()
+            starting.append(self._start_identity_provider())
+        if self._parts >= Parts.EVERYTHING:
+            starting.append(self._start_page())
+        await _together(starting)
+        if self._parts >= Parts.GATEWAY:
+            await self._start_gateway()
 
     def _checked_page_port(self) -> int:
         if self._page_port is None:
@@ -156,22 +163,19 @@ class Platform:
         return self._page_port
 
     async def _start_data_plane(self) -> None:
-        vault = self.vault
-        self._step("Starting NATS")
-        port = self.ports.port("nats")
-        await self._run(await nats_process(NatsIdentities(vault), port, self.home / "nats"))
-        await ensure_signing_keys(vault)
-        broker = NatsBroker((f"nats://127.0.0.1:{port}",), vault)
+        port, store_program = self.ports.port("nats"), find_program("victoria-metrics", "victoria-metrics-prod")
+        await self._run(await nats_process(NatsIdentities(self.vault), port, self.home / "nats"), "NATS")
+        await ensure_signing_keys(self.vault)
+        broker = NatsBroker((f"nats://127.0.0.1:{port}",), self.vault)
         self._stack.push_async_callback(broker.close)
         world = World(
             broker,
-            VictoriaMetricsStore(self.supervisor, self.ports, self.home / "store"),
-            ProcessWorkloads(self.supervisor, self.ports, vault, broker.servers),
-            vault,
+            VictoriaMetricsStore(self.supervisor, self.ports, self.home / "store", store_program),
+            ProcessWorkloads(self.supervisor, self.ports, self.vault, broker.servers),
+            self.vault,
             self._homes,
             FolderResources(self.resources),
         )
-        self._step("Starting the shard: VictoriaMetrics, writer, reader")
         await self._start_operator(world)
 
     async def _start_operator(self, world: World) -> None:
@@ -181,27 +185,30 @@ class Platform:
         self._loop = Loop(self.resources, world)
         await self._loop.look()  # so that no status of an earlier run is taken for true
         operator = asyncio.create_task(self._loop.run())
-        self._stack.push_async_callback(_cancelled, operator)
+        self._stack.push_async_callback(_cancelled, [operator])
         await _eventually(lambda: _trouble(self.resources.shard(shard.id)), _READY_WITHIN_S, f"shard {shard.id}")
+        self._step(f"Shard {shard.id} is ready: VictoriaMetrics, writer, reader")
 
-    async def _start_doors(self) -> None:
-        self._step("Starting the identity provider")
+    async def _start_identity_provider(self) -> None:
         port, folder = self.ports.port("identity"), self.home / "identity"
         self._identity_provider = IdentityProvider(self.vault, port, folder, self.url)
-        await self._run(await self._identity_provider.prepare(self._people))
-        page = None
-        if self._parts >= Parts.EVERYTHING:
-            self._step("Starting the page")
-            page = Page(self.ports.port("ui"))
-            await self._run(page.process(self.url))
-        self._step("Starting the gateway")
+        await self._run(await self._identity_provider.prepare(self._people), "The identity provider")
+
+    async def _start_page(self) -> None:
+        self._page = Page(self.ports.port("ui"))
+        await self._run(self._page.process(self.url), "The page")
+
+    async def _start_gateway(self) -> None:
         self._gateway = Gateway(self.vault, self.url, self.home / "gateway", self.resources.root)
         health_port = self.ports.port("gateway-health")
-        await self._run(await self._gateway.process(self._identity_provider.issuer, health_port, page))
+        await self._run(
+            await self._gateway.process(self._identity_provider.issuer, health_port, self._page), "The gateway"
+        )
 
-    async def _run(self, process: Process) -> None:
+    async def _run(self, process: Process, called: str) -> None:
         await self.supervisor.ensure(process)
         await self.supervisor.ready(process.name, _READY_WITHIN_S)
+        self._step(f"{called} is ready")
 
     def _wake(self) -> None:
         if self._loop is not None:
@@ -226,6 +233,16 @@ async def _eventually(trouble: Callable[[], str | None], within_s: float, what: 
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def _together(steps: Sequence[Coroutine[None, None, None]]) -> None:
+    """All of them at once; the first that fails stops the others."""
+    tasks = [asyncio.create_task(step) for step in steps]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await _cancelled(tasks)
+
+
+async def _cancelled(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

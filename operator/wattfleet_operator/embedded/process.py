@@ -49,7 +49,7 @@ class ProcessStatus:
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in `processes.json`."""
-        return asdict(self)
+        return {**asdict(self), "port": urlsplit(self.url).port if self.url else None}
 
 
 async def trouble_of(process: Process, client: httpx.AsyncClient) -> str | None:

@@ -17,4 +17,4 @@ def find_program(*names: str) -> str:
         found = shutil.which(name, path=path)
         if found:
             return found
-    raise CannotStart(f"{names[0]} is not on PATH: `make demo` fetches it, or put it there yourself")
+    raise CannotStart(f"the program {names[0]} is not there: `make demo` fetches it, or put it on PATH yourself")

@@ -1,0 +1,159 @@
+"""The loop over a real folder of resources and a world in memory: who is looked at, and what it reports."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from operator_fakes import NOW, S1, FakeWorld, shard, wish
+from wattfleet_operator.adapters.folder_resources import FolderResources
+from wattfleet_operator.embedded.loop import Loop
+from wattfleet_operator.errors import NotYet, Refused
+from wattfleet_operator.household import ERASED_AGAIN_AFTER
+from wattfleet_operator.ports import World
+from wattfleet_tenants.adapters.resource_folder import ResourceFolder
+from wattfleet_tenants.crd import ConditionType, Household, Metadata, Shard
+from wattfleet_tenants.household import HouseholdId, mint_household_id
+from wattfleet_tenants.testing.waiting import eventually
+
+
+class Fleet:
+    """A running loop, the folder that it looks at, and the world that it changes."""
+
+    def __init__(self, root: Path) -> None:
+        self.fake = FakeWorld()
+        self.folder = ResourceFolder(root)
+        self.folder.apply(shard())
+        fake = self.fake
+        resources = FolderResources(self.folder)
+        self.world = World(
+            fake.broker, fake.store, fake.workloads, fake.vault, fake.homes, resources, lambda: self.fake.now
+        )
+        self.loop = Loop(self.folder, self.world)
+
+    def reason(self, resource: Household | Shard | None) -> str | None:
+        condition = resource.status.condition(ConditionType.READY) if resource else None
+        return condition.reason if condition else None
+
+    async def household_is(self, household: HouseholdId, reason: str) -> None:
+        await eventually(lambda: self.reason(self.folder.household(household)) == reason, 10, reason)
+
+    async def shard_is(self, reason: str) -> None:
+        await eventually(lambda: self.reason(self.folder.shard(S1)) == reason, 10, reason)
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    fleet = Fleet(tmp_path / "fleet")
+    running = asyncio.create_task(fleet.loop.run())
+    yield fleet
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_new_file_becomes_a_ready_household(fleet: Fleet, household: HouseholdId) -> None:
+    fleet.folder.apply(wish(household))
+    await fleet.household_is(household, "Ready")
+    resource = fleet.folder.household(household)
+    assert resource is not None
+    assert (resource.status.shard, resource.status.observed_generation) == (S1, 1)
+
+
+async def test_what_is_broken_hides_nobody_else(fleet: Fleet, household: HouseholdId) -> None:
+    (fleet.folder.root / "households").mkdir(parents=True)
+    (fleet.folder.root / "households" / "hbroken.yaml").write_text("{ not yaml")
+    other = mint_household_id()
+    place = fleet.fake.broker.assign
+
+    async def assign(shard_id: object, wanted: HouseholdId) -> None:
+        if wanted == other:
+            raise RuntimeError("the seed is SECRET")
+        await place(S1, wanted)
+
+    fleet.fake.broker.assign = assign  # type: ignore[method-assign, assignment]
+    fleet.folder.apply(wish(other))
+    fleet.folder.apply(wish(household))
+    await fleet.household_is(household, "Ready")
+    await fleet.household_is(other, "UnexpectedError")
+    assert "SECRET" not in (fleet.folder.root / "status" / "households" / f"{other}.yaml").read_text()
+    fleet.fake.broker.assign = place  # type: ignore[method-assign]
+    await fleet.household_is(other, "Ready")
+
+
+async def test_a_part_that_fails_is_reported_and_its_return_too(fleet: Fleet, household: HouseholdId) -> None:
+    fleet.folder.apply(wish(household))
+    await fleet.household_is(household, "Ready")
+    fleet.fake.workloads.trouble = "WriterNotReady"
+    fleet.loop.wake()
+    await fleet.shard_is("WriterNotReady")
+    await fleet.household_is(household, "WriterNotReady")
+    resource = fleet.folder.household(household)
+    assert resource is not None
+    assert resource.status.shard == S1, "what was recorded is not forgotten"
+    fleet.fake.workloads.trouble = None
+    fleet.loop.wake()
+    await fleet.household_is(household, "Ready")
+
+
+async def test_a_wish_that_cannot_be_fulfilled_is_stalled(fleet: Fleet) -> None:
+    async def refuse(wished: Shard, store_url: str) -> str:
+        raise Refused("NeedsACluster", "one each")
+
+    fleet.fake.workloads.ensure = refuse  # type: ignore[method-assign]
+    fleet.folder.apply(shard(capacity=5))
+    await fleet.shard_is("NeedsACluster")
+    resource = fleet.folder.shard(S1)
+    assert resource is not None
+    stalled = resource.status.condition(ConditionType.STALLED)
+    assert stalled is not None
+    assert stalled.status == "True"
+
+
+async def test_a_deleted_household_leaves_no_file(fleet: Fleet, household: HouseholdId) -> None:
+    fleet.folder.apply(wish(household))
+    await fleet.household_is(household, "Ready")
+    fleet.folder.apply(wish(household, deleted=True))
+    await fleet.household_is(household, "Erasing")
+    fleet.fake.passes(ERASED_AGAIN_AFTER)
+    fleet.loop.wake()
+    files = fleet.folder.root
+    await eventually(lambda: not list(files.rglob(f"*{household}*")), 10, "no file of it is left")
+    assert not fleet.fake.homes.files
+
+
+async def test_a_household_whose_file_was_taken_away_is_cut_off_and_its_readings_kept(
+    fleet: Fleet, household: HouseholdId
+) -> None:
+    fleet.folder.apply(wish(household))
+    fleet.fake.store.series.add(household)
+    await fleet.household_is(household, "Ready")
+    (fleet.folder.root / "households" / f"{household}.yaml").unlink()
+    await eventually(lambda: not list(fleet.folder.root.rglob(f"*{household}*")), 10, "it is let go")
+    assert fleet.fake.broker.revoked
+    assert household in fleet.fake.store.series
+
+
+async def test_a_household_that_waits_is_looked_at_again_when_its_time_has_come(
+    fleet: Fleet, household: HouseholdId
+) -> None:
+    asked: list[HouseholdId] = []
+    assign = fleet.fake.broker.assign
+
+    async def not_yet(shard_id: object, wanted: HouseholdId) -> None:
+        asked.append(wanted)
+        if len(asked) < 3:
+            raise NotYet("BrokerUnavailable", retry_in_s=0.1)
+        await assign(S1, wanted)
+
+    fleet.fake.broker.assign = not_yet  # type: ignore[method-assign, assignment]
+    fleet.folder.apply(wish(household))
+    await fleet.household_is(household, "Ready")
+    assert len(asked) >= 3
+
+
+def test_deleting_is_a_wish_like_any_other(tmp_path: Path, household: HouseholdId) -> None:
+    folder = ResourceFolder(tmp_path)
+    deleted = wish(household).model_copy(update={"metadata": Metadata(name=household, deletion_timestamp=NOW)})
+    folder.apply(deleted)
+    (resource,) = FolderResources(folder).households()
+    assert resource.metadata.deletion_timestamp == NOW
