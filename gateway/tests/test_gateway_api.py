@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import httpx2
 import pytest
-from conftest import Serving
+from gateway_running import Serving
 from hypothesis import given
 from hypothesis import strategies as st
 from wattfleet_gateway.api.export import harmless, render
@@ -55,7 +55,7 @@ async def test_now_adds_up_what_is_online_and_nothing_else(gateway: Serving) -> 
     assert [(s["number"], s["name"], s["power_w"], s["state"]) for s in answer["sockets"]] == [
         (1, "Heat pump", 1200.5, "online"),
         (2, "EV charger", None, "offline"),
-        (3, "Never plugged in", None, "never"),
+        (3, "Never plugged in", None, "silent"),
         (4, "Socket 4", -300.25, "online"),
     ]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 import pytest_asyncio
-from conftest import Serving, serving
 from gateway_provider import CLIENT_ID
+from gateway_running import Serving, serving
 from wattfleet_gateway.settings import OidcClient, Settings
 from wattfleet_tenants.grants import SigningKeys
 from wattfleet_tenants.testing.programs import Program, find_program, free_port

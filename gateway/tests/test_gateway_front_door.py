@@ -5,7 +5,7 @@ import logging
 from dataclasses import replace
 
 import pytest
-from conftest import Serving
+from gateway_running import Serving
 from wattfleet_gateway.app import Ports, create_app
 from wattfleet_gateway.settings import Settings
 from wattfleet_tenants.telemetry import logs

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import httpx2
-from conftest import Serving
+from gateway_running import Serving
 from wattfleet_tenants.household import mint_household_id
 
 # What an endpoint needs besides the household, so that it would answer its owner.

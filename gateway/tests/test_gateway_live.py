@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from conftest import QUICK, Serving
+from gateway_running import QUICK, Serving
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest_asyncio
-from conftest import Serving, serving
 from gateway_provider import Provider
+from gateway_running import Serving, serving
 from wattfleet_gateway.settings import Settings
 from wattfleet_tenants.grants import SigningKeys
 

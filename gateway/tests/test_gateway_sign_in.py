@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from conftest import Serving
+from gateway_running import Serving
 from hypothesis import given
 from hypothesis import strategies as st
 from wattfleet_gateway.app import Ports, create_app

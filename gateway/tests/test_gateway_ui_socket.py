@@ -11,8 +11,8 @@ import httpx2
 import pytest
 import pytest_asyncio
 import websockets
-from conftest import Serving, serving
 from gateway_provider import Provider
+from gateway_running import Serving, serving
 from wattfleet_gateway import ui_socket
 from wattfleet_gateway.settings import Settings
 from wattfleet_tenants.grants import SigningKeys

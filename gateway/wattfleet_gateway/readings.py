@@ -15,7 +15,7 @@ from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.reading import INTERVAL_MS, energy_wh
 
 CalendarUnit = Literal["hour", "day", "month"]
-SocketState = Literal["online", "offline", "never"]
+SocketState = Literal["online", "offline", "silent"]
 
 ONLINE_WITHIN_MS = 4 * 60_000
 """A minute's reading comes at most about two minutes after the minute began; beyond twice that, it is missing."""
@@ -112,7 +112,7 @@ def now_view(now: Now, names: Mapping[int, str], now_ms: int) -> NowView:
                 name=socket_name(names, number),
                 power_w=reading.power_w if reading and online else None,
                 at_ms=reading.at_ms if reading else None,
-                state="online" if online else "offline" if reading else "never",
+                state="online" if online else "offline" if reading else "silent",
             )
         )
     powers = [socket.power_w for socket in sockets if socket.power_w is not None]

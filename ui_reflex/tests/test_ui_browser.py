@@ -194,7 +194,7 @@ def test_the_overview_shows_now_today_and_every_socket(visit: Visit) -> None:
     rows = page.get_by_role("table").get_by_role("row")
     expect(rows).to_have_count(8)
     expect(rows.filter(has_text="Laundry")).to_contain_text("offline")
-    expect(rows.filter(has_text="Attic")).to_contain_text("never")
+    expect(rows.filter(has_text="Attic")).to_contain_text("silent")
     expect(page.get_by_text("3 × a power no socket can carry")).to_be_visible()
     assert visit.complaints == []
 

@@ -86,12 +86,12 @@ def test_today_is_unknown_rather_than_zero_when_nothing_was_measured() -> None:
 def test_every_socket_has_a_line_even_without_energy() -> None:
     sockets = [
         SocketNow(number=1, name="Kettle", power_w=12.3, at_ms=int(NOON.timestamp() * 1000), state="online"),
-        SocketNow(number=9, name="Attic", power_w=None, at_ms=None, state="never"),
+        SocketNow(number=9, name="Attic", power_w=None, at_ms=None, state="silent"),
     ]
     lines = figures.socket_lines(Now(power_w=12.3, at_ms=0, sockets=sockets), energy(1500.0), NOON)
     assert [(line.power, line.today, line.state, line.seen) for line in lines] == [
         ("12", "1.50", "online", "today, 12:07"),
-        ("–", "–", "never", "never"),
+        ("–", "–", "silent", "none in 24 h"),
     ]
 
 

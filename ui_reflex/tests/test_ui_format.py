@@ -40,7 +40,7 @@ def test_when_something_was_seen_is_told_by_the_households_day() -> None:
     now = datetime(2026, 3, 1, 0, 30, tzinfo=auckland)
     told = [seen(int((now - timedelta(hours=hours)).timestamp() * 1000), now) for hours in (0, 1, 25, 24 * 90)]
     assert told == ["today, 00:30", "yesterday, 23:30", "27 Feb, 23:30", "1 Dec 2025, 00:30"]
-    assert seen(None, now) == "never"
+    assert seen(None, now) == "none in 24 h"
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)), st.sampled_from(["Europe/London", "Asia/Kathmandu"]))

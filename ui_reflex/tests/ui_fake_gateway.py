@@ -98,8 +98,8 @@ class World:
         lines = []
         for socket in self.sockets(home):
             power = power_w(home, socket["number"], last, now_ms)
-            state = "online" if power is not None else "never" if socket["number"] == 7 else "offline"
-            at_ms = {"online": last, "offline": last - 2 * HOUR_MS, "never": None}[state]
+            state = "online" if power is not None else "silent" if socket["number"] == 7 else "offline"
+            at_ms = {"online": last, "offline": last - 2 * HOUR_MS, "silent": None}[state]
             lines.append({**socket, "power_w": power, "at_ms": at_ms, "state": state})
         known = [line["power_w"] for line in lines if line["power_w"] is not None]
         return {"power_w": round(sum(known), 1) if known else None, "at_ms": last, "sockets": lines}

@@ -42,9 +42,9 @@ def clock(at: datetime) -> str:
 
 
 def seen(at_ms: int | None, now: datetime) -> str:
-    """When something was last heard of, seen from `now` (whose zone counts)."""
+    """When a socket was last heard of, seen from `now` (whose zone counts). The gateway looks back 24 h for it."""
     if at_ms is None:
-        return "never"
+        return "none in 24 h"
     at = local(at_ms, now.tzinfo if isinstance(now.tzinfo, ZoneInfo) else ZoneInfo("UTC"))
     if at.date() == now.date():
         return f"today, {clock(at)}"

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 # A page that has waited 10 s for one answer does better with a "Try again".
 TIMEOUT_S = 10.0
 
-SocketCondition = Literal["online", "offline", "never"]
+SocketCondition = Literal["online", "offline", "silent"]
 
 
 class Answer(BaseModel):

@@ -2,7 +2,7 @@
 # (Reflex's components are made by factories without types.)
 """The table of a home's sockets: name, state, power now, energy today; on its own page they can be renamed.
 
-"Never" and "offline" are told apart: one was never heard of, the other was, and says when.
+An "offline" socket was heard of within the last 24 hours and says when; a "silent" one was not.
 """
 
 import reflex as rx

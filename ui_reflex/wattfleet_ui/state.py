@@ -290,7 +290,7 @@ class Overview(Session):
         self.chart_tick_labels = {str(tick.at_ms): tick.label for tick in chart.ticks}
         if shown.start_ms:
             self.chart_domain = [shown.start_ms[0], shown.start_ms[-1] + shown.step_s * 1000]
-        heard_of = {line.number for line in self.sockets if line.state != "never"}
+        heard_of = {line.number for line in self.sockets if line.state != "silent"}
         self.chart_note = figures.measured_note(charts.measured_share(shown, heard_of))
 
 
