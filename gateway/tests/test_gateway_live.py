@@ -165,7 +165,7 @@ DROPPED = {
 }
 
 
-@pytest.mark.parametrize(("reason", "payload"), DROPPED.items())
+@pytest.mark.parametrize(("reason", "payload"), DROPPED.items(), ids=DROPPED.keys())
 async def test_what_cannot_be_a_live_reading_is_dropped_and_counted(
     gateway: Serving, reason: str, payload: bytes
 ) -> None:
