@@ -75,6 +75,19 @@ def test_spec_and_status_come_together_again(tmp_path: Path) -> None:
     assert folder.household(household.id) is None
 
 
+def test_only_another_wish_is_another_generation(tmp_path: Path) -> None:
+    folder = ResourceFolder(tmp_path)
+    household = Household.model_validate(yaml.safe_load(HOUSEHOLD_YAML))
+    suspended = household.model_copy(update={"spec": household.spec.model_copy(update={"suspended": True})})
+    seen = []
+    for wish in (household, household, suspended, suspended, household):
+        folder.apply(wish)
+        read = folder.household(household.id)
+        assert read is not None
+        seen.append(read.metadata.generation)
+    assert seen == [1, 1, 2, 2, 3]
+
+
 @pytest.mark.parametrize("broken", ["- a\n- list\n", "a: [", "kind: Household\n", HOUSEHOLD_YAML])
 def test_one_broken_file_never_hides_the_others(tmp_path: Path, broken: str) -> None:
     folder = ResourceFolder(tmp_path)

@@ -48,9 +48,11 @@ class ResourceFolder:
         return self._all(Shard)
 
     def apply(self, resource: Household | Shard) -> None:
-        """Writes what is wished (never the status), as `kubectl apply` would."""
-        spec = resource.model_dump(mode="json", by_alias=True, exclude={"status"}, exclude_none=True)
-        _replace(self._spec_path(type(resource), resource.metadata.name), spec)
+        """Writes what is wished (never the status), as `kubectl apply` would: another wish is another generation."""
+        path = self._spec_path(type(resource), resource.metadata.name)
+        wished = resource.model_dump(mode="json", by_alias=True, exclude={"status"}, exclude_none=True)
+        wished["metadata"]["generation"] = _generation(path, wished["spec"])
+        _replace(path, wished)
 
     def report(self, resource: Household | Shard, status: Status) -> None:
         """Writes what is so."""
@@ -92,6 +94,16 @@ class ResourceFolder:
                 continue
             if resource is not None:
                 yield resource
+
+
+def _generation(path: Path, spec: dict[str, Any]) -> int:
+    """The generation of a resource whose wished `spec` is about to be written to `path`."""
+    try:
+        before = _load(path)
+        generation = int(before["metadata"].get("generation", 1))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return 1
+    return generation if before.get("spec") == spec else generation + 1
 
 
 def _validated(kind: type[Resource], fields: dict[str, Any], path: Path) -> Resource:
