@@ -16,6 +16,7 @@ from wattfleet_tenants.adapters.resource_folder import ResourceFolder
 from wattfleet_tenants.crd import Household, Shard, Status
 
 from wattfleet_operator import household as households
+from wattfleet_operator import metrics
 from wattfleet_operator import shard as shards
 from wattfleet_operator.conditions import outcome_of, reported
 from wattfleet_operator.errors import NotYet, Refused
@@ -78,6 +79,7 @@ class Loop:
         self._files = files
         await self._each(self._world.resources.shards(), shards.reconcile)
         await self._each(self._world.resources.households(), households.reconcile)
+        metrics.count_ready([*self._folder.shards(), *self._folder.households()])
 
     async def _each(
         self, resources: Sequence[Resource], reconcile: Callable[[Resource, World], Awaitable[Status]]
@@ -107,7 +109,8 @@ class Loop:
         self, resource: Resource, memory: _Memory, reconcile: Callable[[Resource, World], Awaitable[Status]]
     ) -> None:
         try:
-            status = await reconcile(resource, self._world)
+            with metrics.reconciling(resource.kind):
+                status = await reconcile(resource, self._world)
         except Exception as error:
             memory.failures = 0 if isinstance(error, NotYet | Refused) else memory.failures + 1
             memory.due_s = monotonic() + _pause_s(error, memory.failures)

@@ -17,6 +17,7 @@ import yaml
 from wattfleet_tenants.adapters.resource_folder import ResourceFolder
 from wattfleet_tenants.crd import Household, HouseholdSpec, Metadata, Shard
 from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.telemetry.health import Health, start_health_server
 
 from wattfleet_operator.adapters.folder_homes import FolderHomes
 from wattfleet_operator.adapters.folder_resources import FolderResources
@@ -184,10 +185,19 @@ class Platform:
             self.resources.apply(shard)
         self._loop = Loop(self.resources, world)
         await self._loop.look()  # so that no status of an earlier run is taken for true
-        operator = asyncio.create_task(self._loop.run())
-        self._stack.push_async_callback(_cancelled, [operator])
+        health = self._serve_health()
+        operator = [asyncio.create_task(work) for work in (self._loop.run(), health.keep_beating())]
+        self._stack.push_async_callback(_cancelled, operator)
         await _eventually(lambda: _trouble(self.resources.shard(shard.id)), _READY_WITHIN_S, f"shard {shard.id}")
         self._step(f"Shard {shard.id} is ready: VictoriaMetrics, writer, reader")
+
+    def _serve_health(self) -> Health:
+        """The operator's own metrics and health, like those of every process."""
+        health = Health()
+        server = start_health_server(health, self.ports.port("operator-health"))
+        self._stack.callback(server.server_close)
+        self._stack.callback(server.shutdown)
+        return health
 
     async def _start_identity_provider(self) -> None:
         port, folder = self.ports.port("identity"), self.home / "identity"

@@ -23,6 +23,7 @@ import psutil  # type: ignore[import-untyped]
 from wattfleet_operator.embedded import tether
 from wattfleet_operator.embedded.process import Process, ProcessStatus, bound_log, trouble_of
 from wattfleet_operator.errors import NotYet
+from wattfleet_operator.metrics import RESTARTS
 
 logger = logging.getLogger(__name__)
 
@@ -176,6 +177,7 @@ class _Running:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             self._restarts += 1
+            RESTARTS.labels(self.process.name).inc()
 
     async def _start(self) -> Child:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("WATTFLEET_")}

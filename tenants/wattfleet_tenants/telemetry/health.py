@@ -92,7 +92,11 @@ def serve_health(health: Health) -> int | None:
     asked = os.environ.get("WATTFLEET_HEALTH_PORT")
     if not asked:
         return None
-    host = os.environ.get("WATTFLEET_HEALTH_HOST", "127.0.0.1")
-    server = make_server(host, int(asked), _app(health), server_class=_Server, handler_class=_QuietHandler)
+    return start_health_server(health, int(asked), os.environ.get("WATTFLEET_HEALTH_HOST", "127.0.0.1")).server_port
+
+
+def start_health_server(health: Health, port: int, host: str = "127.0.0.1") -> WSGIServer:
+    """A server of `health` in a thread of its own; `shutdown()` and `server_close()` end it. Raises OSError."""
+    server = make_server(host, port, _app(health), server_class=_Server, handler_class=_QuietHandler)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
-    return server.server_port
+    return server
