@@ -2,17 +2,12 @@
 
 import argparse
 import asyncio
-import signal
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
-import uvicorn
-from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 from wattfleet_tenants import grants
+from wattfleet_tenants.adapters.http_server import HttpServer
 from wattfleet_tenants.adapters.reader_client import ReaderClient
 from wattfleet_tenants.adapters.resource_folder import ResourceFolder
 from wattfleet_tenants.household import HouseholdId, parse_household_id
@@ -29,8 +24,6 @@ from wattfleet_gateway.settings import Settings, WrongSettings, database_url, re
 from wattfleet_gateway.store import Store, open_database
 
 _GRANT_LIFETIME_S = 30
-_LARGEST_FROM_BROWSER_BYTES = 2**20
-_FAREWELL_S = 3
 _LOOK_AT_DATABASE_EVERY_S = 10
 
 
@@ -58,45 +51,14 @@ async def serve(settings: Settings) -> None:
         return grants.sign(settings.signing_key, "reader", household, _GRANT_LIFETIME_S)
 
     async with (
-        httpx.AsyncClient(event_hooks={"request": [_pass_request_id]}) as http,
+        httpx.AsyncClient(event_hooks={"request": [_pass_request_id]}, trust_env=False) as http,
         NatsEdge(settings.edge_credentials) as edge,
     ):
         fleet = FolderFleet(ResourceFolder(settings.fleet_folder))
         app = create_app(settings, Ports(fleet, ReaderClient(http, grant), edge))
         watching = asyncio.create_task(_watch(health, app.state.gateway.store))
-        await _Server(settings, app, health).serve()
+        await HttpServer(app, settings.host, settings.port, lambda: health.ok("door")).serve()
         watching.cancel()
-
-
-class _Server(uvicorn.Server):
-    """Says when its door is open, and ends quietly: uvicorn's own kills itself by the signal that asked it to stop."""
-
-    def __init__(self, settings: Settings, app: FastAPI, health: Health) -> None:
-        self._health = health
-        config = uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws_max_size=_LARGEST_FROM_BROWSER_BYTES,
-            timeout_graceful_shutdown=_FAREWELL_S,
-        )
-        super().__init__(config)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._health.ok("door")
 
 
 async def _watch(health: Health, store: Store) -> None:

@@ -110,7 +110,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     port, backend_port = free_port(), free_port()
     app = create_app(STATIC, f"http://127.0.0.1:{backend_port}")
     server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_level="error", ws="websockets-sansio", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app,
+            port=port,
+            log_level="error",
+            ws="websockets-sansio",
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=75,
+        )
     )
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -2,14 +2,11 @@
 
 import asyncio
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
-import uvicorn
 
 from wattfleet_tenants import subjects
+from wattfleet_tenants.adapters.http_server import HttpServer
 from wattfleet_tenants.adapters.nats_connection import NatsConnection
 from wattfleet_tenants.adapters.quarantine import JetStreamRefusals
 from wattfleet_tenants.adapters.victoriametrics import VictoriaMetricsHistory
@@ -22,18 +19,6 @@ from wattfleet_tenants.telemetry import logs
 from wattfleet_tenants.telemetry.health import Health, serve_health
 
 _STORE_TIMEOUT_S = 30.0
-_STOP_WITHIN_S = 5
-
-
-class _QuietServer(uvicorn.Server):
-    """uvicorn's own handlers would end the process by the signal once more, after all was stopped cleanly."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def stop(self) -> None:
-        self.should_exit = True
 
 
 async def main() -> None:
@@ -50,12 +35,7 @@ async def main() -> None:
         connection = NatsConnection()
         history = VictoriaMetricsHistory(http, select_url)
         app = create_app(history, JetStreamRefusals(connection, shard), verifier(key))
-        config = uvicorn.Config(
-            app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=_STOP_WITHIN_S
-        )
-        server = _QuietServer(config)
-        for signal_ in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(signal_, server.stop)
+        server = HttpServer(app, host, port)
         connecting = connection.connect_to(servers, creds, f"reader-{shard}", subjects.READER_INBOX)
         beside = [
             asyncio.create_task(task)
