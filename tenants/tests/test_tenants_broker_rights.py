@@ -88,6 +88,13 @@ async def test_a_home_can_listen_to_nothing_but_its_own_subjects(broker: ShardBr
             assert not await refusals.of_subscribing(agent, subject), subject
 
 
+async def test_a_home_cannot_fill_the_broker_with_subscriptions(broker: ShardBroker, household: HouseholdId) -> None:
+    async with broker.agent(household) as agent:
+        for number in range(100):
+            await agent.subscribe(f"{subjects.agent_inbox(household)}.{number}")
+        await eventually(lambda: "maximum subscriptions" in str(agent.last_error), 5, "the home is told")
+
+
 @pytest.mark.parametrize(
     "reply",
     [

@@ -91,7 +91,7 @@ def scoped_user_token(scoped_key: Identity, account: str, user: str, name: str, 
 
 def scoped_signing_key(key: str, role: str, template: Permissions) -> Claims:
     """An entry of an account's `signing_keys`: whoever is signed by `key` gets exactly `template`."""
-    limits = {**dict.fromkeys(("subs", "data"), _NO_LIMIT), "payload": template.max_payload_bytes}
+    limits = {"data": _NO_LIMIT, "payload": template.max_payload_bytes, "subs": template.max_subscriptions}
     return {"kind": "user_scope", "key": key, "role": role, "template": {**limits, **template.claims()}}
 
 

@@ -19,6 +19,8 @@ LIVE_MESSAGES_PER_LEASE = 60
 _HOUSEHOLD = "{{name()}}"
 # Far above the wire's own limit, so that an oversized message reaches the quarantine instead of cutting its sender off.
 _HOUSEHOLD_PAYLOAD_BYTES = 16_384
+# An agent has two. Without a limit one home made the broker hold 310,000 in six seconds: 470 MB, never given back.
+_HOUSEHOLD_SUBSCRIPTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,14 @@ class Permissions:
     """Subjects that a user may publish and subscribe to; everything else is refused.
 
     responses: whether it may answer the reply subjects of messages it received, within the limits of a live lease.
+    max_payload_bytes, max_subscriptions: of one message and of one connection; -1 is no limit.
     """
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
     responses: bool = False
     max_payload_bytes: int = -1
+    max_subscriptions: int = -1
 
     def claims(self) -> dict[str, Any]:
         """As they stand in a token. An empty list would mean "everything", hence the explicit denial."""
@@ -52,6 +56,7 @@ def household() -> Permissions:
         subscribe=(f"c.{_HOUSEHOLD}", f"_INBOX_{_HOUSEHOLD}.>"),
         responses=True,
         max_payload_bytes=_HOUSEHOLD_PAYLOAD_BYTES,
+        max_subscriptions=_HOUSEHOLD_SUBSCRIPTIONS,
     )
 
 
