@@ -154,6 +154,7 @@ def test_a_range_that_is_none_is_refused(start_ms: int, end_ms: int, step_s: int
     [
         (date(2026, 1, 2), date(2026, 1, 1), "day", "before end"),
         (date(1969, 1, 2), date(1970, 3, 1), "day", "1970"),
+        (date(1, 1, 1), date(1, 1, 2), "day", "1970"),
         (date(2020, 1, 1), date(2024, 1, 1), "hour", "buckets"),
         (date(1971, 1, 1), date(2071, 12, 31), "month", "100 years"),
         (date(9999, 12, 1), date(9999, 12, 31), "month", "2199"),

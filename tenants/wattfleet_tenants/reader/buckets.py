@@ -20,7 +20,8 @@ MAX_BUCKETS = 11_000
 MAX_RANGE = timedelta(days=36_525)
 MAX_STEP_S = 366 * 24 * 3600
 _HOUR_S = 3600
-_LAST_YEAR = 2199  # dates far beyond it cannot be reckoned with; nobody measures that late
+_FIRST_YEAR, _LAST_YEAR = 1970, 2199  # dates far beyond them cannot be reckoned with; nobody measures then
+_TOO_EARLY = f"nothing is stored from before {_FIRST_YEAR}"
 _LATEST_MS = 7_258_118_400_000
 
 
@@ -45,6 +46,8 @@ def edges_by_period(start: date, end: date, by: Period, zone: ZoneInfo) -> list[
     """
     if start >= end:
         raise BadRequest("start must be before end")
+    if start.year < _FIRST_YEAR:
+        raise BadRequest(_TOO_EARLY)
     if end.year > _LAST_YEAR:
         raise BadRequest(f"the last year is {_LAST_YEAR}")
     _check_range(first := start_of_date(start, zone) * 1000, last := start_of_date(end, zone) * 1000)
@@ -88,7 +91,7 @@ def _check_range(start_ms: int, end_ms: int) -> None:
     if start_ms >= end_ms:
         raise BadRequest("start must be before end")
     if start_ms < 0:
-        raise BadRequest("nothing is stored from before 1970")
+        raise BadRequest(_TOO_EARLY)
     if end_ms > _LATEST_MS:
         raise BadRequest(f"the last year is {_LAST_YEAR}")
     if end_ms - start_ms > MAX_RANGE / timedelta(milliseconds=1):
