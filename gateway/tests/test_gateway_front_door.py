@@ -85,6 +85,14 @@ async def test_a_page_on_localhost_is_led_to_the_address_that_cookies_know(gatew
     assert foreign.status_code == 404
 
 
+@pytest.mark.parametrize("host", ["[", "[::1", "a/b?c", "localhost:x"])
+async def test_a_host_that_is_none_is_no_error_of_ours(gateway: Serving, host: str) -> None:
+    browser = await gateway.browser()
+    for path, status in (("/h/mine", 404), ("/api/v1/viewer", 401), ("/auth/callback", 400)):
+        answer = await browser.get(path, headers={"Host": host, "Accept": "application/json"})
+        assert answer.status_code == status, path
+
+
 def test_over_https_browsers_are_told_to_stay_there(elsewhere: Settings) -> None:
     from starlette.testclient import TestClient
 

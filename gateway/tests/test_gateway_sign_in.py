@@ -182,6 +182,13 @@ async def test_a_code_is_good_once(gateway: Serving) -> None:
     assert (await again.get(back.headers["location"])).status_code == 400
 
 
+async def test_a_sealed_cookie_that_was_meddled_with_is_refused(gateway: Serving) -> None:
+    browser = await gateway.browser()
+    for sealed in (b"x", b"\xe9", b"gAAAAA=="):
+        headers = {"Cookie": b"wattfleet_sign_in_a-state-=" + sealed}
+        assert (await browser.get("/auth/callback?state=a-state-&code=x", headers=headers)).status_code == 400
+
+
 @pytest.mark.parametrize(
     "changed", [{"state": "another"}, {"iss": "https://evil.example"}, {"code": ""}, {"error": "access_denied"}]
 )

@@ -65,7 +65,7 @@ class Cookies:
         sealed = cookies.get(self._attempt_name(state), "")
         try:
             attempt = Attempt(**json.loads(self._seal.decrypt(sealed, ttl=ATTEMPT_LIFETIME_S)))
-        except InvalidToken:
+        except (InvalidToken, ValueError):  # ValueError: it is not even ASCII
             return None
         return attempt if attempt.state == state else None
 

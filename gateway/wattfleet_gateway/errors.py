@@ -88,7 +88,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:
-        if request.url.path.startswith("/auth/") and "text/html" in request.headers.get("accept", ""):
+        if request.scope["path"].startswith("/auth/") and "text/html" in request.headers.get("accept", ""):
             return _page(error)
         return problem_answer(error.status, error.detail)
 

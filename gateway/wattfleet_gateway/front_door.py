@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -99,10 +98,10 @@ class FrontDoor:
         host, wanted = headers.get("host", ""), urlsplit(self._public_url)
         if scope["method"] != "GET" or host == wanted.netloc or wanted.hostname not in _LOOPBACK:
             return None
-        if urlsplit(f"//{host}").hostname not in _LOOPBACK or not _wants_a_page(headers):
+        if not _is_loopback(host) or not _wants_a_page(headers):
             return None
         query = scope["query_string"].decode("latin-1")
-        return RedirectResponse(self._public_url + Request(scope).url.path + (query and f"?{query}"))
+        return RedirectResponse(self._public_url + scope["path"] + (query and f"?{query}"))
 
     def _refusal(self, method: str, headers: Headers) -> ASGIApp | None:
         if method in _SAFE_METHODS:
@@ -127,6 +126,13 @@ class FrontDoor:
         headers[REQUEST_ID_HEADER] = number
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return urlsplit(f"//{host}").hostname in _LOOPBACK
+    except ValueError:  # a lone bracket
+        return False
+
+
 def _wants_a_page(headers: Headers) -> bool:
     return "text/html" in headers.get("accept", "")
 
@@ -142,7 +148,7 @@ def _note(scope: Scope, number: str, status: int, duration_s: float) -> None:
         extra={
             "request": number,
             "method": method,
-            "path": Request(scope).url.path[:_LOGGED_PATH_CHARACTERS],
+            "path": scope["path"][:_LOGGED_PATH_CHARACTERS],
             "status": status,
             "duration_ms": round(duration_s * 1000, 1),
             "user": state.get("user_id"),
