@@ -20,7 +20,7 @@ import pytest
 import yaml
 from nats.aio.client import RawCredentials
 from wattfleet_operator.embedded.free_ports import FreePorts, is_free
-from wattfleet_operator.embedded.installation import held
+from wattfleet_operator.embedded.installation import held, stop_leftovers
 from wattfleet_operator.embedded.platform import CannotStart, Platform
 from wattfleet_tenants import grants, subjects
 from wattfleet_tenants.crd import Household, Metadata
@@ -238,6 +238,25 @@ def test_ports_are_remembered_and_picked_anew_only_when_taken(tmp_path: Path) ->
         assert second.port("a") == ports["a"]
         assert second.port("b") not in ports.values()
         assert not is_free(ports["b"])
+
+
+DAMAGED = ["", "{", "null", "[1]", '{"nats": "x"}', '[{"name": "nats", "pid": 1}]', '[{"pid": "1", "created": null}]']
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_damaged_notes_of_an_earlier_run_keep_nobody_from_starting(tmp_path: Path, text: str) -> None:
+    (tmp_path / "ports.json").write_text(text)
+    (tmp_path / "processes.json").write_text(text)
+    assert stop_leftovers(tmp_path) == []
+    port = FreePorts(tmp_path / "ports.json").port("nats")
+    assert FreePorts(tmp_path / "ports.json").port("nats") == port
+
+
+def test_an_installation_is_for_its_owners_eyes_whoever_made_its_folder(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    with held(home):
+        assert home.stat().st_mode & 0o777 == 0o700
 
 
 @contextmanager

@@ -17,7 +17,7 @@ class FreePorts:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._remembered: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        self._remembered = _read(path)
         self._given: set[int] = set()
 
     def port(self, name: str) -> int:
@@ -28,7 +28,9 @@ class FreePorts:
         if remembered is None or not is_free(remembered):
             remembered = self._pick()
             self._remembered[name] = remembered
-            self._path.write_text(json.dumps(self._remembered, indent=2))
+            partial = self._path.with_suffix(".partial")
+            partial.write_text(json.dumps(self._remembered, indent=2))
+            partial.replace(self._path)
         self._given.add(remembered)
         return remembered
 
@@ -41,6 +43,15 @@ class FreePorts:
             if port not in taken and is_free(port):
                 return port
         raise OSError("no free port was found on 127.0.0.1")
+
+
+def _read(path: Path) -> dict[str, int]:
+    """The ports in `path`; none when it is missing or damaged, for then new ones serve as well."""
+    try:
+        remembered = json.loads(path.read_text())
+        return {name: port for name, port in remembered.items() if port in range(_LOWEST, _HIGHEST)}
+    except (FileNotFoundError, ValueError, AttributeError):
+        return {}
 
 
 def is_free(port: int) -> bool:

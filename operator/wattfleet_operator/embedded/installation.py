@@ -25,7 +25,8 @@ _SAME_START_WITHIN_S = 0.05
 @contextmanager
 def held(home: Path) -> Iterator[None]:
     """`home` is ours alone in the meantime; raises CannotStart when another platform uses it."""
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)  # whoever made it: people's readings and keys lie in it
     with (home / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,14 +55,13 @@ def stop_leftovers(home: Path) -> list[str]:
 def _leftovers(listing: Path) -> Iterator[tuple[str, psutil.Process]]:
     try:
         recorded = json.loads(listing.read_text())
-    except (FileNotFoundError, ValueError):
-        return
-    for entry in recorded:
-        if entry["pid"] is None or entry["created"] is None:
-            continue
+        started = [(each["name"], each["pid"], float(each["created"])) for each in recorded if each["pid"]]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return  # Without it nothing can be recognised, and nothing is ended on suspicion.
+    for name, pid, created in started:
         try:
-            process = psutil.Process(entry["pid"])
-            if abs(process.create_time() - entry["created"]) < _SAME_START_WITHIN_S:
-                yield entry["name"], process
+            process = psutil.Process(pid)
+            if abs(process.create_time() - created) < _SAME_START_WITHIN_S:
+                yield name, process
         except psutil.NoSuchProcess:
             continue
