@@ -84,8 +84,12 @@ def test_energy_counts_only_what_was_measured(answer: Range) -> None:
 @given(ranges())
 def test_no_total_pretends_a_missing_socket_used_nothing(answer: Range) -> None:
     heard = [socket for socket in answer.sockets if any(power is not None for power in socket.mean_power_w)]
-    for i, total in enumerate(charts.totals_w(answer)):
+    for i, total in enumerate(charts.drawn_w(answer)):
         assert (total is None) == any(socket.mean_power_w[i] is None for socket in heard)
+
+
+def test_what_the_sun_gives_back_is_not_taken_from_what_the_home_draws() -> None:
+    assert charts.drawn_w(range_of([-1800.0, 0.0], [46.0, 46.0], [5.0, 7.0])) == [51.0, 53.0]
 
 
 @given(st.lists(st.floats(0, 20_000), min_size=24, max_size=96))
@@ -144,6 +148,7 @@ def test_cutting_a_range_keeps_whole_buckets(answer: Range, index: int) -> None:
 
 def test_a_socket_that_never_was_heard_of_does_not_count_as_missing() -> None:
     answer = range_of([1.0, None], [None, None])
-    assert charts.measured_share(answer, {1}) == 0.5
-    assert charts.measured_share(answer, {1, 2}) == 0.25
-    assert charts.measured_share(answer, set()) == 1.0
+    assert [share for share, _ in charts.measured_shares(answer, {1})] == [0.5]
+    assert [share for share, _ in charts.measured_shares(answer, {1, 2})] == [0.5, 0.0]
+    assert charts.measured_shares(answer, set()) == []
+    assert charts.measured_shares(range_of([]), {1}) == []

@@ -108,6 +108,16 @@ def test_refused_messages_are_said_in_words_the_commonest_first() -> None:
 
 @pytest.mark.parametrize(("share", "starts"), [(1.0, ""), (0.999, "99 % measured"), (0.5, "50 % measured")])
 def test_the_chart_says_what_is_missing(share: float, starts: str) -> None:
-    note = figures.measured_note(share)
+    note = figures.measured_note([(share, "Fridge"), (share, "Oven")])
     assert note.startswith(starts)
     assert bool(note) == (share < 1)
+    assert "Fridge" not in note
+
+
+def test_the_chart_names_the_socket_that_misses_most() -> None:
+    note = figures.measured_note([(1.0, "Fridge"), (0.8, "Outdoor socket"), (0.99, "Oven")])
+    assert note == "93 % measured; gaps are times without readings, most of all of Outdoor socket"
+
+
+def test_nothing_to_measure_is_nothing_missing() -> None:
+    assert figures.measured_note([]) == ""

@@ -92,22 +92,26 @@ def since(answer: Range, start: datetime) -> Range:
     return answer.model_copy(update={"start_ms": answer.start_ms[first:], "sockets": sockets})
 
 
-def measured_share(answer: Range, numbers: Container[int]) -> float:
-    """How much of these sockets' time was measured, 0..1; 1 when there was nothing to measure."""
-    shares = [measured for socket in answer.sockets if socket.number in numbers for measured in socket.measured]
-    return sum(shares) / len(shares) if shares else 1.0
+def measured_shares(answer: Range, numbers: Container[int]) -> list[tuple[float, str]]:
+    """How much of the range was measured of each of these sockets, 0..1, with the socket's name."""
+    return [
+        (sum(socket.measured) / len(socket.measured), socket.name)
+        for socket in answer.sockets
+        if socket.number in numbers and socket.measured
+    ]
 
 
-def totals_w(answer: Range) -> list[float | None]:
-    """The home's watts per bucket; None where a socket is missing that was measured at any time of the range.
+def drawn_w(answer: Range) -> list[float | None]:
+    """The watts that a home draws per bucket; None where a socket is missing that was measured at any time of it.
 
-    A sum without the oven is not the home's power, and would pass for a quiet moment.
+    A sum without the oven is not what the home draws, and would pass for a quiet moment. What a socket gives back (a
+    solar inverter's watts are negative) is left out: the sun does not switch the refrigerator off.
     """
     heard = [
         socket.mean_power_w for socket in answer.sockets if any(power is not None for power in socket.mean_power_w)
     ]
     return [
-        sum(power for power in bucket if power is not None) if all(power is not None for power in bucket) else None
+        sum(power for power in bucket if power is not None and power > 0) if None not in bucket else None
         for bucket in zip(*heard, strict=True)
     ]
 

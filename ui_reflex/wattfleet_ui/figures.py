@@ -16,6 +16,9 @@ from wattfleet_ui.theme import socket_color
 # Readings reach the store a little after their minute: newer buckets would look as if something were missing.
 SETTLED = timedelta(minutes=2)
 
+# A socket is named when it was measured less than the home was, by this share of the time; less is nobody's gap.
+_STANDS_OUT = 0.005
+
 _REASONS = {
     "implausible-power": "a power no socket can carry",
     "future": "a time in the future",
@@ -144,9 +147,17 @@ def socket_lines(now: Now, today: Energy, at: datetime) -> list[SocketLine]:
     return lines
 
 
-def measured_note(share: float) -> str:
-    """A sentence when something is missing, else nothing."""
-    return "" if share >= 1 else f"{percent(share)} measured; gaps are times without readings"
+def measured_note(shares: list[tuple[float, str]]) -> str:
+    """A sentence when something is missing, else nothing; `shares` say what was measured of each socket, by its name.
+
+    It names the socket that misses most: the gap of a small one is hard to find in a stack of large ones.
+    """
+    share = sum(part for part, _ in shares) / len(shares) if shares else 1.0
+    if share >= 1:
+        return ""
+    least, name = min(shares)
+    whose = f", most of all of {name}" if share - least > _STANDS_OUT else ""
+    return f"{percent(share)} measured; gaps are times without readings{whose}"
 
 
 def quarantine_note(refused: list[Quarantined], zone: ZoneInfo, now: datetime) -> str:

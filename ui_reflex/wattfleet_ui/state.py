@@ -80,7 +80,9 @@ class Session(rx.State):
     @rx.var
     def sign_in_url(self) -> str:
         """Sign in and come back to this page and home."""
-        page = f"/overview?household={self.household}" if self.household else "/overview"
+        asked = self.router.url
+        home = asked.query_parameters.get("household", "") or self.household
+        page = f"{asked.path}?household={quote(home, safe='')}" if home else asked.path
         return f"/auth/sign-in?return_to={quote(page, safe='')}"
 
     @rx.event
@@ -278,7 +280,7 @@ class Overview(Session):
         self.recent = _recent(recent)
         self.quarantine = figures.quarantine_note(refused, zone, spans.now)
         last_day = charts.since(two_days, day_before)
-        self.always_on = watts(charts.always_on_w(charts.totals_w(last_day)))
+        self.always_on = watts(charts.always_on_w(charts.drawn_w(last_day)))
         self._draw(shown, zone)
         self.export_url = _export_url(home, _earlier(end, window.length), end, window.step_s)
         self.loaded = True
@@ -291,7 +293,7 @@ class Overview(Session):
         if shown.start_ms:
             self.chart_domain = [shown.start_ms[0], shown.start_ms[-1] + shown.step_s * 1000]
         heard_of = {line.number for line in self.sockets if line.state != "silent"}
-        self.chart_note = figures.measured_note(charts.measured_share(shown, heard_of))
+        self.chart_note = figures.measured_note(charts.measured_shares(shown, heard_of))
 
 
 def _recent(answer: Range) -> list[RecentPower]:
