@@ -125,8 +125,8 @@ def _areas() -> rx.Component:
             ),
         ),
         data=Overview.chart_rows,
-        # What is given back hangs below zero, instead of lowering all that is drawn.
-        stack_offset="sign",
+        # What is given back hangs below zero, instead of lowering all that is drawn. (Reflex does not know this offset.)
+        custom_attrs={"stackOffset": "sign"},
         width="100%",
         height=300,
         margin={"top": 8, "right": 8, "bottom": 0, "left": 0},
