@@ -282,6 +282,17 @@ def test_a_second_demo_in_the_same_folder_says_who_uses_it_in_one_line(tmp_path:
     ]
 
 
+def test_a_damaged_resource_is_named_in_one_line(tmp_path: Path) -> None:
+    damaged = tmp_path / "fleet" / "shards" / "s1.yaml"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("")
+    with demo(tmp_path, "--port", str(free_port())) as process:
+        said = everything_said(process)
+    assert process.returncode == 1
+    assert said.splitlines()[-1] == f"Wattfleet cannot start: {damaged} does not hold one resource"
+    assert "Traceback" not in said
+
+
 def everything_said(process: "subprocess.Popen[str]", until: str | None = None) -> str:
     """What the demo prints up to its end, or up to the line with `until`."""
     assert process.stdout

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _log_to(chosen.home / "logs")
         asyncio.run(_Demo(chosen, console).run())
-    except (CannotStart, NotYet, TimeoutError, OSError) as error:
+    except (CannotStart, NotYet, TimeoutError, OSError, ValueError) as error:  # ValueError: a damaged resource
         console.print(f"Wattfleet cannot start: {error}", style="red", markup=False)
         return 1
     return 0

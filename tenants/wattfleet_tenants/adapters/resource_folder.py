@@ -126,5 +126,8 @@ def _load(path: Path) -> dict[str, Any]:
 def _replace(path: Path, fields: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(yaml.safe_dump(fields, sort_keys=False))
+    with partial.open("w") as file:
+        file.write(yaml.safe_dump(fields, sort_keys=False))
+        file.flush()
+        os.fsync(file.fileno())  # else a power cut leaves an empty file, and a placement is forgotten
     partial.replace(path)
