@@ -67,6 +67,16 @@ async def test_a_killed_process_is_started_again_and_listed_with_its_new_pid(
     assert listed["restarts"] == 1
 
 
+async def test_a_process_hears_how_much_to_say_and_none_of_the_supervisors_other_settings(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATTFLEET_LOG_LEVEL", "DEBUG")
+    monkeypatch.setenv("WATTFLEET_HOME", "not-for-it")
+    names = "[k for k in os.environ if k.startswith('WATTFLEET_')]"
+    await supervisor.ensure(python("teller", f"import os, time; print({names}, flush=True); time.sleep(600)"))
+    await said(tmp_path, "teller", "['WATTFLEET_LOG_LEVEL']\n")
+
+
 async def test_what_a_killed_process_leaves_behind_is_ended_before_it_starts_again(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:

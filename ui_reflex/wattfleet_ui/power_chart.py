@@ -125,7 +125,7 @@ def _areas() -> rx.Component:
             ),
         ),
         data=Overview.chart_rows,
-        # What is given back hangs below zero, instead of lowering all that is drawn. (Reflex does not know this offset.)
+        # What is given back hangs below zero, instead of lowering all that is drawn. Reflex lacks this offset.
         custom_attrs={"stackOffset": "sign"},
         width="100%",
         height=300,

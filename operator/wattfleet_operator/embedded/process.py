@@ -22,7 +22,7 @@ _PROBE_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that shall run. env: added to the supervisor's own environment, without its WATTFLEET_… variables.
+    """A process that shall run. env: added to the supervisor's own environment, without settings meant for others.
 
     ready_url: answers 2xx when the process can work (`tcp://…`: accepts a connection); None: running is enough.
     death_signal: what the kernel sends it when the supervisor dies; SIGTERM for those that have children to end.

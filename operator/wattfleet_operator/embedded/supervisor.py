@@ -33,6 +33,8 @@ _RUNS_WELL_AFTER_S = 30.0
 _STOP_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.1
 _BOUND_LOGS_EVERY_S = 5.0
+# Our own settings are for one process each, except how much all of them say.
+_FOR_ALL = {"WATTFLEET_LOG_LEVEL"}
 
 
 class Supervisor:
@@ -180,7 +182,7 @@ class _Running:
             RESTARTS.labels(self.process.name).inc()
 
     async def _start(self) -> Child:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("WATTFLEET_")}
+        environment = {k: v for k, v in os.environ.items() if k in _FOR_ALL or not k.startswith("WATTFLEET_")}
         tied = (sys.executable, "-IS", tether.__file__, str(os.getpid()), str(int(self.process.death_signal)))
         with self._log.open("ab") as log:
             child = await asyncio.create_subprocess_exec(
