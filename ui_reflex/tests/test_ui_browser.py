@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -289,14 +290,16 @@ def test_when_the_gateway_is_away_the_page_says_so_and_tries_again(visit: Visit)
     loaded(page)
 
 
-@pytest.mark.parametrize("path", ["/overview", "/sockets"])
-def test_an_ended_session_leads_back_to_signing_in_and_to_the_same_page(visit: Visit, path: str) -> None:
-    page = visit.sign_in("sam", path)
+@pytest.mark.parametrize(
+    ("who", "path"), [("sam", "/overview"), ("sam", "/sockets"), ("alice", f"/sockets?household={CABIN}")]
+)
+def test_an_ended_session_leads_back_to_signing_in_and_to_the_same_page(visit: Visit, who: str, path: str) -> None:
+    page = visit.sign_in(who, path)
     expect(page.get_by_role("link", name="Export CSV")).to_be_visible(timeout=WAIT_MS)
     visit.site.faults.signed_out = True
     expect(page.get_by_role("heading", level=1)).to_have_text("Please sign in", timeout=WAIT_MS)
     link = page.get_by_role("link", name="Sign in").get_attribute("href") or ""
-    assert link.startswith(f"/auth/sign-in?return_to=%2F{path[1:]}%3Fhousehold%3D")
+    assert link == f"/auth/sign-in?return_to={quote(path, safe='')}"
 
 
 def test_signing_out_leaves_for_good(visit: Visit) -> None:

@@ -79,9 +79,9 @@ class Session(rx.State):
 
     @rx.var
     def sign_in_url(self) -> str:
-        """Sign in and come back to this page and home."""
+        """Sign in and come back to this page and the home that its address names."""
         asked = self.router.url
-        home = asked.query_parameters.get("household", "") or self.household
+        home = asked.query_parameters.get("household", "")
         page = f"{asked.path}?household={quote(home, safe='')}" if home else asked.path
         return f"/auth/sign-in?return_to={quote(page, safe='')}"
 
