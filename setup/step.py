@@ -1,4 +1,4 @@
-"""One step of the set-up: a line when it starts, a line with its time when it is done, a log file for the rest.
+"""One step of the set-up: a line when it starts, every 10 s and when it is done; a log file for the rest.
 
 Every script of this folder is such a step. It may be run at any time, by hand or by make, and by two at once: a file
 lock lets the second one wait, look again and find the work done. Results live in `.cache/`, where nothing is worth
@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
 BIN = CACHE / "bin"
 _LOG_TAIL_LINES = 40
+_STILL_AT_IT_EVERY_S = 10
 
 
 class StepFailedError(Exception):
@@ -57,6 +59,8 @@ def step(name: str, what: str) -> Iterator[Step]:
     log.write_text("")
     started_s = time.monotonic()
     _say(f"  · {name}: {what} …")
+    done = threading.Event()
+    threading.Thread(target=_still_at_it, args=(name, started_s, done), daemon=True).start()
     try:
         yield Step(log)
     except KeyboardInterrupt:
@@ -66,7 +70,14 @@ def step(name: str, what: str) -> Iterator[Step]:
         end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
         _say("\n    ".join([f"  ✗ {name}: {error} (log: {log.relative_to(ROOT)})", *end]))
         sys.exit(1)
+    finally:
+        done.set()
     _say(f"  ✓ {name}: {time.monotonic() - started_s:.1f} s")
+
+
+def _still_at_it(name: str, started_s: float, done: threading.Event) -> None:
+    while not done.wait(_STILL_AT_IT_EVERY_S):
+        _say(f"  · {name}: {time.monotonic() - started_s:.0f} s so far …")
 
 
 @contextmanager
