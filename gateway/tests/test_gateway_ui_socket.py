@@ -194,12 +194,16 @@ async def test_a_socket_without_a_token_is_refused(gateway: Serving, backend: Ba
     assert backend.came == []
 
 
-async def test_visitors_cannot_open_sockets_without_end(
+async def test_visitors_leave_sockets_for_those_who_are_signed_in_and_nobody_opens_them_without_end(
     gateway: Serving, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ui_socket, "MOST_SOCKETS", 1)
+    alice = await gateway.signed_in()
+    monkeypatch.setattr(ui_socket, "MOST_SOCKETS", 2)
+    monkeypatch.setattr(ui_socket, "MOST_SOCKETS_FOR_VISITORS", 1)
     async with page(gateway, None):
         assert await refused(page(gateway, None)) == 503
+        async with page(gateway, alice):
+            assert await refused(page(gateway, alice)) == 503
     await eventually(lambda: not backend.open, SOON_S, "the first is closed")
     async with page(gateway, None) as socket:
         await socket.send("again")

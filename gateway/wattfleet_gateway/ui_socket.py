@@ -31,7 +31,9 @@ from wattfleet_gateway.wiring import gateway_of
 logger = logging.getLogger(__name__)
 
 MOST_SOCKETS = 2_000
-"""A Reflex worker lags long before; this bounds what visitors who are not signed in can cost."""
+"""A Reflex worker lags long before; this bounds what all browsers together can cost."""
+MOST_SOCKETS_FOR_VISITORS = 1_000
+"""From here on only people who are signed in get one: one visitor had 600 open within five seconds."""
 _LONGEST_TOKEN = 100
 # A page's whole state travels in one message when it loads.
 _LARGEST_FROM_BACKEND_BYTES = 16 * 2**20
@@ -68,20 +70,25 @@ class UiSocket:
             await _refuse(browser, HTTPStatus.FORBIDDEN, "This socket is for our own pages only.")
         elif not 0 < len(token) <= _LONGEST_TOKEN:
             await _refuse(browser, HTTPStatus.UNPROCESSABLE_ENTITY, "The address needs a token.")
-        elif self._open >= MOST_SOCKETS:
-            await _refuse(browser, HTTPStatus.SERVICE_UNAVAILABLE, "Too many pages are open. Try again soon.")
         else:
-            self._open += 1
-            try:
-                with _SOCKETS.track_inprogress():
-                    await self._connect(browser, token)
-            finally:
-                self._open -= 1
+            await self._let_in(browser, token)
 
-    async def _connect(self, browser: WebSocket, token: str) -> None:
+    async def _let_in(self, browser: WebSocket, token: str) -> None:
         gateway = gateway_of(browser)
         cookie = gateway.cookies.session(browser.cookies)
         signed_in = await run_in_threadpool(gateway.sessions.find, cookie)
+        if self._open >= (MOST_SOCKETS if signed_in else MOST_SOCKETS_FOR_VISITORS):
+            await _refuse(browser, HTTPStatus.SERVICE_UNAVAILABLE, "Too many pages are open. Try again soon.")
+            return
+        self._open += 1
+        try:
+            with _SOCKETS.track_inprogress():
+                await self._connect(browser, token, cookie, signed_in)
+        finally:
+            self._open -= 1
+
+    async def _connect(self, browser: WebSocket, token: str, cookie: str | None, signed_in: SignedIn | None) -> None:
+        gateway = gateway_of(browser)
         query = {"EIO": "4", "transport": "websocket", "token": self.backend_token(signed_in, token)}
         session = f"{gateway.cookies.session_name}={cookie}" if signed_in else None
         protocols = browser.scope.get("subprotocols", [])[:1]
