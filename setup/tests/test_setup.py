@@ -48,11 +48,11 @@ def test_no_text_breaks_the_reading(text: str) -> None:
 @pytest.mark.parametrize(
     ("address", "components", "is_debian"),
     [
-        ("http://deb.debian.org/debian/", "main contrib", True),
+        ("http://mirror.example/debian/", "main contrib", True),
         ("mirror+file:///etc/apt/mirrors/debian.list", "main", True),
-        ("http://security.debian.org/debian-security", "main", False),
+        ("http://security.example/debian-security", "main", False),
         ("https://download.docker.example/linux/debian", "stable", False),
-        ("http://archive.ubuntu.com/ubuntu", "main universe", False),
+        ("http://archive.example/ubuntu", "main universe", False),
     ],
 )
 def test_debian_is_told_from_other_sources(address: str, components: str, is_debian: bool) -> None:
