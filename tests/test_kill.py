@@ -30,7 +30,9 @@ def test_every_process_may_be_killed_while_data_flows(own_platform: RunningPlatf
     household = platform.add_home("The robust house", ALICE, SOCKETS)
     platform.start_agent("robust", household, "simulated:family", HISTORY_DAYS)
     outbox = platform.platform.home / "agents" / "robust.outbox.db"
-    wait_until(lambda: outbox.exists() and len(messages(outbox, acknowledged=True)) > 100, BACK_WITHIN_S, "data flows")
+    wait_until(
+        lambda: has_tables(outbox) and len(messages(outbox, acknowledged=True)) > 100, BACK_WITHIN_S, "data flows"
+    )
     victims = list(platform.processes())
     assert {"nats", "store-s1", "writer-s1", "reader-s1", "gateway", "ui", "identity", "agent-robust"} == set(victims)
     for name in victims:
@@ -50,6 +52,17 @@ def kill_and_wait(platform: RunningPlatform, name: str) -> None:
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: platform.processes()[name]["pid"] not in (None, pid), BACK_WITHIN_S, f"{name} was started again")
     platform.run(platform.platform.supervisor.ready(name, BACK_WITHIN_S), BACK_WITHIN_S + 5)
+
+
+def has_tables(outbox: Path) -> bool:
+    """Whether the agent has come so far as to make its outbox."""
+    if not outbox.exists():
+        return False
+    database = sqlite3.connect(f"file:{outbox}?mode=ro", uri=True, timeout=30)
+    try:
+        return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'messages'").fetchall())
+    finally:
+        database.close()
 
 
 def messages(outbox: Path, acknowledged: bool | None = None) -> list[tuple[int, bytes]]:
