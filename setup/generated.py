@@ -12,13 +12,14 @@ from pathlib import Path
 from step import ROOT
 
 MEMBER = ROOT / "tenants"
-PROTO = Path("wattfleet_tenants/wire/readings.proto")
+WIRE = Path("wattfleet_tenants/wire")
+PROTOS = (WIRE / "readings.proto", WIRE / "bundle.proto")
 
 
 def generate(folder: Path) -> None:
     """The protobuf code of the wire format, written below this folder."""
     out = (f"--python_out={folder}", f"--pyi_out={folder}")
-    command = (sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={MEMBER}", *out, str(PROTO))
+    command = (sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={MEMBER}", *out, *map(str, PROTOS))
     subprocess.run(command, cwd=MEMBER, check=True)
 
 

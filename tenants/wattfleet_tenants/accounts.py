@@ -1,19 +1,19 @@
 """The claims of a shard's two NATS accounts, so that the platform and the tests mint the very same ones.
 
-ING owns the stream and exports its measurement subject as a service; EDGE imports it, and has no JetStream of its own.
-Household users are signed by EDGE's scoped signing key, which gives every one the household template and nothing else.
+ING owns the streams; EDGE has none. Neither exports anything nor imports anything, so no subject of the one can be
+reached from the other. Household users are signed by EDGE's scoped signing key, which gives every one the household
+template and nothing else.
 """
 
-from wattfleet_tenants import permissions, subjects
+from wattfleet_tenants import permissions
 from wattfleet_tenants.credentials import Claims, scoped_signing_key
-from wattfleet_tenants.shard import ShardId
 
 _UNLIMITED = -1
 HOUSEHOLD_ROLE = "household"
 
 
-def ing_claims(shard: ShardId) -> Claims:
-    """ING-<shard>: files and memory for streams (the server's own limits bound them), and the exported service."""
+def ing_claims() -> Claims:
+    """ING-<shard>: files and memory for streams (the server's own limits bound them)."""
     return {
         "limits": {
             "mem_storage": _UNLIMITED,
@@ -21,27 +21,11 @@ def ing_claims(shard: ShardId) -> Claims:
             "streams": _UNLIMITED,
             "consumer": _UNLIMITED,
         },
-        "exports": [
-            {
-                "name": "measurements",
-                "subject": subjects.all_measurements(shard),
-                "type": "service",
-                "response_type": "Singleton",
-            }
-        ],
     }
 
 
-def edge_claims(shard: ShardId, ing_account: str, household_keys: tuple[str, ...]) -> Claims:
-    """EDGE-<shard>: imports from the account with public key `ing_account`; `household_keys` sign households."""
+def edge_claims(household_keys: tuple[str, ...]) -> Claims:
+    """EDGE-<shard>: `household_keys` sign its households."""
     return {
-        "imports": [
-            {
-                "name": "measurements",
-                "subject": subjects.all_measurements(shard),
-                "account": ing_account,
-                "type": "service",
-            }
-        ],
         "signing_keys": [scoped_signing_key(key, HOUSEHOLD_ROLE, permissions.household()) for key in household_keys],
     }

@@ -53,7 +53,7 @@ def household() -> Permissions:
     """The template of all households: name() is the household id in the user's token."""
     return Permissions(
         publish=(f"m.*.{_HOUSEHOLD}",),
-        subscribe=(f"c.{_HOUSEHOLD}", f"_INBOX_{_HOUSEHOLD}.>"),
+        subscribe=(f"c.{_HOUSEHOLD}", f"_INBOX.{_HOUSEHOLD}.>"),
         responses=True,
         max_payload_bytes=_HOUSEHOLD_PAYLOAD_BYTES,
         max_subscriptions=_HOUSEHOLD_SUBSCRIPTIONS,
@@ -65,14 +65,39 @@ def gateway() -> Permissions:
     return Permissions(publish=("c.*",), subscribe=(f"{subjects.GATEWAY_INBOX}.>",))
 
 
-def writer(shard: ShardId) -> Permissions:
-    """In ING: takes measurements, files what it refuses, watches which households the shard carries."""
-    stream, households = subjects.measurement_stream(shard), f"KV_{subjects.HOUSEHOLDS_BUCKET}"
+def ingest_edge(shard: ShardId) -> Permissions:
+    """In EDGE: takes the readings of all homes, and answers agents; only reply subjects of agents are within reach."""
+    return Permissions(
+        publish=("_INBOX.*.>",), subscribe=(subjects.all_measurements(shard), f"{subjects.INGEST_INBOX}.>")
+    )
+
+
+def ingest(shard: ShardId) -> Permissions:
+    """In ING: publishes bundles, and looks how far the streams are."""
     return Permissions(
         publish=(
-            f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{subjects.WRITER_CONSUMER}",
-            f"$JS.ACK.{stream}.{subjects.WRITER_CONSUMER}.>",
+            *(subjects.all_bundles(shard, lane) for lane in subjects.Lane),
+            *(f"$JS.API.STREAM.INFO.{subjects.bundle_stream(shard, lane)}" for lane in subjects.Lane),
+        ),
+        subscribe=(f"{subjects.INGEST_INBOX}.>",),
+    )
+
+
+def writer(shard: ShardId) -> Permissions:
+    """In ING: takes bundles, files what it refuses, keeps the ledger, watches which households the shard carries."""
+    consumer = subjects.WRITER_CONSUMER
+    streams = [subjects.bundle_stream(shard, lane) for lane in subjects.Lane]
+    households, ledger = f"KV_{subjects.HOUSEHOLDS_BUCKET}", f"KV_{subjects.LEDGER_BUCKET}"
+    return Permissions(
+        publish=(
+            *(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}" for stream in streams),
+            *(f"$JS.ACK.{stream}.{consumer}.>" for stream in streams),
+            *(f"$JS.API.STREAM.INFO.{stream}" for stream in streams),
+            *(f"$JS.API.DIRECT.GET.{stream}.b.{shard}.*.*" for stream in streams),
             f"q.{shard}.*.*",
+            f"$JS.API.STREAM.INFO.{ledger}",
+            f"$JS.API.DIRECT.GET.{ledger}.$KV.{subjects.LEDGER_BUCKET}.>",
+            f"$KV.{subjects.LEDGER_BUCKET}.>",
             f"$JS.API.STREAM.INFO.{households}",
             f"$JS.API.DIRECT.GET.{households}.$KV.{subjects.HOUSEHOLDS_BUCKET}.*",
             f"$JS.API.CONSUMER.CREATE.{households}",

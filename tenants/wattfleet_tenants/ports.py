@@ -1,4 +1,4 @@
-"""What the writer and the reader need of the world, as small protocols; `adapters/` fulfil them.
+"""What ingest, writer and reader need of the world, as small protocols; `adapters/` fulfil them.
 
 Every port speaks in two errors: `Unavailable` when the other side cannot do it now (ask again later), `BadRequest`
 when asking again would not help. Nothing else of a broker or a store shows through.
@@ -10,6 +10,9 @@ from typing import Protocol
 
 from wattfleet_tenants import answers
 from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.ledger import Settled, Totals
+from wattfleet_tenants.subjects import Lane
+from wattfleet_tenants.wire.bundle import Bundle
 
 
 class Unavailable(Exception):
@@ -21,39 +24,57 @@ class BadRequest(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One message as the broker delivered it. position: its number in the stream; receipt: what acknowledges it."""
+class Delivery:
+    """One bundle as the broker delivered it. receipt: what acknowledges it, or gives it back."""
 
-    subject: str
-    payload: bytes
-    position: int
+    bundle: Bundle
     receipt: str
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedMessage:
-    """A message that is not stored, with a stable reason. household and sequence only as far as they are known."""
+    """A home's message that is not stored, with a stable reason. household and sequence only as far as known.
 
-    message: Message
+    identity: the same whenever the same message is refused again.
+    """
+
+    identity: str
+    payload: bytes
     reason: str
     household: HouseholdId | None
     sequence: int | None
 
 
 class Inbox(Protocol):
-    """Where readings arrive. What was fetched and not acknowledged comes again."""
+    """Where the bundles of one lane arrive. What was fetched and not acknowledged comes again."""
 
     @property
     def waiting(self) -> int:
-        """How many messages were not fetched yet, as last heard."""
+        """How many bundles were not fetched yet, as last heard."""
         ...
 
-    async def fetch(self, most: int, wait_s: float) -> list[Message]:
-        """Up to `most` messages, as many as there are within `wait_s` seconds; raises Unavailable."""
+    async def fetch(self, most_bytes: int, wait_s: float) -> list[Delivery]:
+        """As many bundles as there are, up to `most_bytes`, within `wait_s` seconds; raises Unavailable."""
         ...
 
     async def acknowledge(self, receipts: Sequence[str]) -> None:
-        """Lets the broker forget these messages. When it is not heard, they come again; raises Unavailable."""
+        """Lets the broker forget these bundles. When it is not heard, they come again; raises Unavailable."""
+        ...
+
+    async def give_back(self, receipts: Sequence[str]) -> None:
+        """Has the broker deliver these bundles again, soon and to any writer; raises Unavailable."""
+        ...
+
+
+class Ledger(Protocol):
+    """Counts exactly what became of every message that an ingest acknowledged."""
+
+    async def settle(self, settled: Sequence[Settled]) -> None:
+        """Records what became of bundles; one that is recorded already changes nothing. Raises Unavailable."""
+        ...
+
+    async def totals(self) -> dict[Lane, Totals]:
+        """How the accounts stand, for each lane; raises Unavailable."""
         ...
 
 

@@ -1,8 +1,8 @@
-"""The shapes of a shard's streams, consumer and bucket: what the operator ensures and the writer relies on.
+"""The shapes of a shard's streams, consumers and buckets: what the operator ensures, ingest and writer rely on.
 
-Measurements are a work queue: a message is gone once its samples are stored, so a household's limit counts what waits
-and never what is done. A full quota refuses the newest ("discard new"): the agent keeps it and tries again, nobody
-else notices. No rollups, no message TTLs, no schedules: each would give a publisher power over messages of others.
+Bundles of readings are work queues, one stream per lane: a bundle is gone once its samples are stored. A full stream
+refuses what is new ("discard new"): agents keep it and try again, and what fills the backlog's stream takes no room
+from live readings. No rollups, no message TTLs, no schedules: nobody needs that power over messages.
 """
 
 from nats.js.api import (
@@ -18,19 +18,15 @@ from nats.js.api import (
 from wattfleet_tenants import subjects
 from wattfleet_tenants.shard import ShardId
 
-BACKLOG_PER_HOUSEHOLD = 14 * 24 * 60
-"""Two weeks of minutes (4 MB) may wait per household: holidays without a writer, or a home that catches up at 1,000
-messages a second, given that each is held for 20 s before it is acknowledged."""
-
-MAX_ACK_PENDING = 200_000
-"""Held for 20 s each, this lets one shard's writers do 10,000 messages a second; 10,000 homes send 167."""
+MAX_ACK_PENDING = 65_536
+"""Bundles, each held for 20 s before it is acknowledged: an ingest makes 200 a second of each lane at most."""
 
 ACK_WAIT_S = 60.0
 """Three times as long as a writer holds an acknowledgement. What a killed writer had fetched comes again after it."""
 
-DUPLICATE_WINDOW_S = 0.1
-"""The smallest that the server takes. Message ids are per stream, not per user: with a longer window, one household's
-message could make another's "a duplicate". Deduplication is the store's work."""
+DUPLICATE_WINDOW_S = 120.0
+"""An ingest that did not hear the answer publishes the same bundle again. Nobody else publishes to these streams, so
+no home can use up another's message ids, as it could where homes publish themselves."""
 
 QUARANTINED_PER_REASON = 100
 """Per household and reason; the oldest go. Enough to see what is wrong, too little to fill a disk with."""
@@ -41,21 +37,21 @@ QUARANTINE_DUPLICATE_WINDOW_S = 600.0
 _QUARANTINE_AGE_S = 30 * 24 * 3600.0
 _QUARANTINE_BYTES = 256 * 2**20
 _ASSIGNMENT_BYTES = 1024
+_ACCOUNT_BYTES = 64 * 1024
 
 
-def measurement_stream(shard: ShardId, max_bytes: int = 2 * 2**30) -> StreamConfig:
-    """What waits to be stored. max_bytes: about 200 a message; 2 GiB are 18 hours of a shard with 10,000 homes."""
+def bundle_stream(shard: ShardId, lane: subjects.Lane, max_bytes: int = 2 * 2**30) -> StreamConfig:
+    """What waits to be stored. max_bytes: about 170 a reading of 30 sockets; 2 GiB are 20 hours of 10,000 homes."""
     return StreamConfig(
-        name=subjects.measurement_stream(shard),
-        description="Readings until they are stored",
-        subjects=[subjects.all_measurements(shard)],
+        name=subjects.bundle_stream(shard, lane),
+        description=f"Readings until they are stored: {lane}",
+        subjects=[subjects.all_bundles(shard, lane)],
         retention=RetentionPolicy.WORK_QUEUE,
         storage=StorageType.FILE,
         discard=DiscardPolicy.NEW,
-        discard_new_per_subject=True,
-        max_msgs_per_subject=BACKLOG_PER_HOUSEHOLD,
         max_bytes=max_bytes,
         duplicate_window=DUPLICATE_WINDOW_S,
+        allow_direct=True,
         allow_rollup_hdrs=False,
     )
 
@@ -79,8 +75,9 @@ def quarantine_stream(shard: ShardId) -> StreamConfig:
 
 
 def writer_consumer(ack_wait_s: float = ACK_WAIT_S) -> ConsumerConfig:
-    """The one consumer that all writers of a shard share. Each message is acknowledged by itself: with "acknowledge
-    all", a restarted writer's first acknowledgement would cover what the dead one had not stored (1.65 % in a test)."""
+    """The consumer, one per lane, that all writers of a shard share. Each bundle is acknowledged by itself, which
+    costs nothing for hundreds of readings at once; with "acknowledge all", a restarted writer's first acknowledgement
+    would cover what the dead one had not stored (1.65 % in a test)."""
     return ConsumerConfig(
         durable_name=subjects.WRITER_CONSUMER,
         description="Writers",
@@ -97,6 +94,18 @@ def households_bucket() -> KeyValueConfig:
         description="Households that this shard carries",
         history=1,
         max_value_size=_ASSIGNMENT_BYTES,
+        storage=StorageType.FILE,
+        direct=True,
+    )
+
+
+def ledger_bucket() -> KeyValueConfig:
+    """What the writers have settled: one small record per lane and run of an ingest."""
+    return KeyValueConfig(
+        bucket=subjects.LEDGER_BUCKET,
+        description="How many readings were stored and quarantined",
+        history=1,
+        max_value_size=_ACCOUNT_BYTES,
         storage=StorageType.FILE,
         direct=True,
     )

@@ -1,4 +1,4 @@
-"""Writers and readers as the platform starts them: real processes with real settings."""
+"""Ingests, writers and readers as the platform starts them: real processes with real settings."""
 
 import os
 import sys
@@ -8,6 +8,20 @@ import httpx
 
 from wattfleet_tenants.testing.nats_server import ShardBroker
 from wattfleet_tenants.testing.programs import Program, free_port
+
+
+class IngestProcess(Program):
+    """`python -m wattfleet_tenants.ingest`."""
+
+    def __init__(self, folder: Path, broker: ShardBroker) -> None:
+        self.health_url = f"http://127.0.0.1:{(port := free_port())}"
+        super().__init__([sys.executable, "-m", "wattfleet_tenants.ingest"], folder / "ingest.log", self.ready)
+        edge = {"WATTFLEET_EDGE_CREDS": str(broker.ingest_edge_creds)}
+        self.env = {**os.environ, **_common(broker, broker.ingest_creds, port), **edge}
+
+    def ready(self) -> bool:
+        """Whether /readyz says so."""
+        return _ready(self.health_url)
 
 
 class WriterProcess(Program):

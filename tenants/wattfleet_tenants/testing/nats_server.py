@@ -5,6 +5,7 @@ starts. `ShardBroker` hands out credentials of every role, and ensures streams, 
 """
 
 import json
+import secrets
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.permissions import Permissions
 from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.programs import Program, find_program, free_port
+from wattfleet_tenants.wire.bundle import Bundle, encode
 
 _CONFIG = """
 server_name: test
@@ -30,7 +32,8 @@ http: 127.0.0.1:{monitor_port}
 operator: {operator}
 system_account: {system}
 resolver: {{ type: full, dir: {resolver}, allow_delete: true, interval: "1m" }}
-jetstream: {{ store_dir: {store} }}
+jetstream: {{ store_dir: {store}, sync_interval: always }}
+max_payload: 1MB
 write_deadline: "5s"
 """
 _FAR_FUTURE_S = 4_000_000_000
@@ -105,9 +108,12 @@ class ShardBroker:
         self.url = self.server.url
         self._ing, self._edge = new_identity("account"), new_identity("account")
         self._household_key = new_identity("account")
-        claims = accounts.edge_claims(shard, self._ing.public_key, (self._household_key.public_key,))
-        self.server.add_account(self._ing, subjects.ing_account(shard), accounts.ing_claims(shard))
-        self.server.add_account(self._edge, subjects.edge_account(shard), claims)
+        self.server.add_account(self._ing, subjects.ing_account(shard), accounts.ing_claims())
+        self.server.add_account(
+            self._edge, subjects.edge_account(shard), accounts.edge_claims((self._household_key.public_key,))
+        )
+        self.ingest_creds = self.server.creds(self._ing, "ingest", permissions.ingest(shard))
+        self.ingest_edge_creds = self.server.creds(self._edge, "ingest-edge", permissions.ingest_edge(shard))
         self.writer_creds = self.server.creds(self._ing, "writer", permissions.writer(shard))
         self.reader_creds = self.server.creds(self._ing, "reader", permissions.reader(shard))
         self.operator_creds = self.server.creds(self._ing, "operator", permissions.operator())
@@ -116,6 +122,10 @@ class ShardBroker:
     def start(self) -> None:
         """Starts the server."""
         self.server.start()
+
+    def edge_credentials(self, name: str, allowed: Permissions) -> Path:
+        """A .creds file for a user of the EDGE account with permissions of its own, for load tests."""
+        return self.server.creds(self._edge, name, allowed)
 
     def household_credentials(self, household: str, expires_at_s: int = _FAR_FUTURE_S) -> str:
         """The text of a .creds file for the agent of `household`."""
@@ -158,11 +168,12 @@ class ShardBroker:
         """Creates streams, consumer and bucket as the operator does."""
         async with self.operator() as client:
             js = client.jetstream()
-            await js.add_stream(jetstream.measurement_stream(self.shard))
+            for lane in subjects.Lane:
+                await js.add_stream(jetstream.bundle_stream(self.shard, lane))
+                await js.add_consumer(subjects.bundle_stream(self.shard, lane), jetstream.writer_consumer(ack_wait_s))
             await js.add_stream(jetstream.quarantine_stream(self.shard))
-            stream = subjects.measurement_stream(self.shard)
-            await js.add_consumer(stream, jetstream.writer_consumer(ack_wait_s))
             await js.create_key_value(jetstream.households_bucket())
+            await js.create_key_value(jetstream.ledger_bucket())
 
     async def assign(self, *households: HouseholdId) -> None:
         """Makes the shard carry `households`."""
@@ -178,10 +189,20 @@ class ShardBroker:
             await bucket.delete(household)
 
     async def pending(self) -> int:
-        """How many measurements are not acknowledged yet."""
+        """How many bundles are not acknowledged yet."""
         async with self.operator() as client:
+            js = client.jetstream()
             try:
-                info = await client.jetstream().stream_info(subjects.measurement_stream(self.shard))
+                infos = [await js.stream_info(subjects.bundle_stream(self.shard, lane)) for lane in subjects.Lane]
             except NotFoundError:
                 return 0
-            return info.state.messages
+            return sum(info.state.messages for info in infos)
+
+    async def publish_bundle(self, *sent: tuple[HouseholdId, bytes], lane: subjects.Lane = subjects.Lane.LIVE) -> None:
+        """Puts messages into a lane's stream as one bundle of a run of its own, as an ingest does."""
+        run = secrets.token_hex(6)
+        households, messages = [household.encode() for household, _ in sent], [message for _, message in sent]
+        async with self.operator() as client:
+            await client.jetstream().publish(
+                subjects.bundles(self.shard, lane, run), encode(Bundle(run, 1, 0, households, messages))
+            )
