@@ -7,40 +7,63 @@ from contextlib import asynccontextmanager
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wattfleet_tenants import subjects
 from wattfleet_tenants.household import HouseholdId
-from wattfleet_tenants.ports import Message, RefusedMessage, StoreRun, Unavailable
-from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.ledger import Settled, Totals
+from wattfleet_tenants.ports import Delivery, RefusedMessage, StoreRun, Unavailable
+from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.telemetry.health import Health
 from wattfleet_tenants.testing.builders import message
 from wattfleet_tenants.testing.waiting import eventually
+from wattfleet_tenants.wire.bundle import Bundle
 from wattfleet_tenants.writer.checks import Limits
 from wattfleet_tenants.writer.held import HeldBatch, HeldBatches
 from wattfleet_tenants.writer.writer import World, Writer
 
-SHARD = ShardId("s1")
 HOME = HouseholdId("h0123456789abcdefghij")
 STRANGER = HouseholdId("h9999999999999999999z")
 
 
 class FakeInbox:
     def __init__(self) -> None:
-        self.messages: list[Message] = []
+        self.deliveries: list[Delivery] = []
         self.acknowledged: list[str] = []
         self.waiting = 0
+        self._unsettled: dict[str, Delivery] = {}
 
-    def deliver(self, payload: bytes, subject: str = subjects.measurements(SHARD, HOME)) -> str:
-        position = len(self.messages) + len(self.acknowledged) + 1
-        self.messages.append(Message(subject, payload, position, f"receipt-{position}"))
-        return f"receipt-{position}"
+    def deliver(self, *payloads: bytes, household: str = HOME) -> str:
+        number = len(self._unsettled) + len(self.acknowledged) + 1
+        bundle = Bundle("run", number, 10 * (number - 1), [household.encode()] * len(payloads), payloads)
+        delivery = Delivery(bundle, f"receipt-{number}")
+        self.deliveries.append(delivery)
+        self._unsettled[delivery.receipt] = delivery
+        return delivery.receipt
 
-    async def fetch(self, most: int, wait_s: float) -> list[Message]:
+    async def fetch(self, most_bytes: int, wait_s: float) -> list[Delivery]:
         await asyncio.sleep(0.01)
-        taken, self.messages = self.messages[:most], self.messages[most:]
+        taken, self.deliveries = self.deliveries, []
         return taken
 
     async def acknowledge(self, receipts: Sequence[str]) -> None:
         self.acknowledged.extend(receipts)
+        for receipt in receipts:
+            del self._unsettled[receipt]
+
+    async def give_back(self, receipts: Sequence[str]) -> None:
+        self.deliveries.extend(self._unsettled[receipt] for receipt in receipts)
+
+
+class FakeLedger:
+    def __init__(self) -> None:
+        self.away = False
+        self.settled: list[Settled] = []
+
+    async def settle(self, settled: Sequence[Settled]) -> None:
+        if self.away:
+            raise Unavailable("the ledger is away")
+        self.settled.extend(settled)
+
+    async def totals(self) -> dict[Lane, Totals]:
+        return {}
 
 
 class FakeStore:
@@ -51,6 +74,10 @@ class FakeStore:
         self.bodies: list[bytes] = []
         self.starts = 1
         self.inserts = 0
+
+    @property
+    def samples(self) -> list[bytes]:
+        return sorted(b"".join(self.bodies).splitlines())
 
     def restart(self) -> None:
         self.starts += 1
@@ -92,14 +119,14 @@ class FakeAssignments:
 class Bench:
     def __init__(self) -> None:
         self.inbox, self.store, self.quarantine = FakeInbox(), FakeStore(), FakeQuarantine()
-        self.assignments = FakeAssignments()
+        self.assignments, self.ledger = FakeAssignments(), FakeLedger()
         self.health = Health()
 
     @asynccontextmanager
     async def writing(self, hold_s: float) -> AsyncIterator[None]:
-        world = World(self.inbox, self.store, self.quarantine, self.assignments)
+        world = World({Lane.LIVE: self.inbox}, self.store, self.quarantine, self.assignments, self.ledger)
         stopping = asyncio.Event()
-        running = asyncio.create_task(Writer(SHARD, world, Limits(1000), self.health, hold_s).run(stopping))
+        running = asyncio.create_task(Writer(world, Limits(1000), self.health, hold_s).run(stopping))
         try:
             yield
         finally:
@@ -119,6 +146,17 @@ async def test_what_the_store_took_is_acknowledged_after_the_hold(bench: Bench) 
         assert bench.inbox.acknowledged == []
         await eventually(lambda: bench.inbox.acknowledged == [receipt], 5, "acknowledged")
     assert bench.store.inserts == 1
+    assert bench.ledger.settled == [Settled(Lane.LIVE, "run", 1, 1, 1, 0)]
+
+
+async def test_nothing_is_acknowledged_that_the_ledger_does_not_know(bench: Bench) -> None:
+    async with bench.writing(hold_s=0.1):
+        bench.ledger.away = True
+        receipt = bench.inbox.deliver(message())
+        await eventually(lambda: "ledger" in bench.health.troubles, 5, "said")
+        assert bench.inbox.acknowledged == []
+        bench.ledger.away = False
+        await eventually(lambda: bench.inbox.acknowledged == [receipt], 5, "acknowledged")
 
 
 async def test_a_restarted_store_is_given_everything_again_before_anything_is_acknowledged(bench: Bench) -> None:
@@ -127,11 +165,10 @@ async def test_a_restarted_store_is_given_everything_again_before_anything_is_ac
         await eventually(lambda: bench.store.bodies, 5, "stored")
         receipts.append(bench.inbox.deliver(message(2, power_w=(7.0,))))
         await eventually(lambda: len(bench.store.bodies) == 2, 5, "stored")
-        before = list(bench.store.bodies)
+        before = bench.store.samples
         bench.store.restart()
-        await eventually(lambda: len(bench.store.bodies) == 2, 5, "stored again")
+        await eventually(lambda: bench.store.samples == before, 5, "stored again")
         assert bench.inbox.acknowledged == []
-        assert bench.store.bodies == before
         await eventually(lambda: sorted(bench.inbox.acknowledged) == receipts, 5, "acknowledged")
 
 
@@ -150,29 +187,40 @@ async def test_a_refused_message_is_acknowledged_only_when_the_quarantine_has_it
     async with bench.writing(hold_s=0.1):
         bench.quarantine.away = True
         good, bad = bench.inbox.deliver(message()), bench.inbox.deliver(b"\xff")
-        await eventually(lambda: good in bench.inbox.acknowledged, 5, "the good one goes on")
+        await eventually(lambda: "quarantine" in bench.health.troubles, 5, "said")
         assert bad not in bench.inbox.acknowledged
         bench.quarantine.away = False
-        await eventually(lambda: bad in bench.inbox.acknowledged, 5, "the bad one is kept")
+        await eventually(lambda: sorted(bench.inbox.acknowledged) == [good, bad], 5, "both are done with")
     assert [(one.reason, one.household) for one in bench.quarantine.kept] == [("malformed", HOME)]
 
 
+async def test_a_mixed_bundle_stores_its_good_messages_and_accounts_for_each(bench: Bench) -> None:
+    async with bench.writing(hold_s=0.1):
+        receipt = bench.inbox.deliver(message(1), b"\xff", message(3, power_w=(1e6,)), message(4))
+        await eventually(lambda: bench.inbox.acknowledged == [receipt], 5, "acknowledged")
+    assert bench.ledger.settled == [Settled(Lane.LIVE, "run", 1, 4, 2, 2)]
+    assert sorted((one.reason, one.identity) for one in bench.quarantine.kept) == [
+        ("implausible-power", "live.run.1.2"), ("malformed", "live.run.1.3"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("subject", "payload", "household", "sequence"),
+    ("sender", "payload", "household", "sequence"),
     [
-        (subjects.measurements(SHARD, STRANGER), message(7), STRANGER, 7),
-        (subjects.measurements(SHARD, STRANGER), b"\xff", STRANGER, None),
-        (f"m.s1.{HOME}x" * 3, message(7), None, None),
-        ("m.s1.*", message(7), None, None),
-        (subjects.measurements(ShardId("s2"), HOME), message(7), None, None),
+        (STRANGER, message(7), STRANGER, 7),
+        (STRANGER, b"\xff", STRANGER, None),
+        (HOME * 3, message(7), None, 7),
+        ("*", message(7), None, 7),
+        ("h\x00\xff", message(7), None, 7),
+        ("", b"", None, None),
     ],
 )
 async def test_a_foreign_message_is_refused_with_what_is_known_of_it(
-    bench: Bench, subject: str, payload: bytes, household: HouseholdId | None, sequence: int | None
+    bench: Bench, sender: str, payload: bytes, household: HouseholdId | None, sequence: int | None
 ) -> None:
     async with bench.writing(hold_s=0.1):
         neighbour = bench.inbox.deliver(message())
-        foreign = bench.inbox.deliver(payload, subject)
+        foreign = bench.inbox.deliver(payload, household=sender)
         await eventually(lambda: sorted(bench.inbox.acknowledged) == [neighbour, foreign], 5, "both are done with")
     (kept,) = bench.quarantine.kept
     assert (kept.reason, kept.household, kept.sequence) == ("foreign", household, sequence)
@@ -204,7 +252,7 @@ async def test_a_bug_ends_the_writer_instead_of_hiding_in_a_task(bench: Bench) -
     with pytest.raises(ZeroDivisionError):  # noqa: PT012 (it is raised when the writer is left)
         async with bench.writing(hold_s=0.1):
             bench.inbox.deliver(message())
-            await eventually(lambda: not bench.inbox.messages, 5, "taken")
+            await eventually(lambda: not bench.inbox.deliveries, 5, "taken")
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 100)), max_size=20), st.sampled_from("ab"))
@@ -213,7 +261,8 @@ def test_what_is_due_is_old_and_of_this_run_and_what_is_endangered_of_another(
 ) -> None:
     held = HeldBatches(50, lambda: 100.0)
     for run, stored_at_s in added:
-        held.add(HeldBatch([f"{run}{stored_at_s}"], [], StoreRun(run, 0), stored_at_s))
+        one = Settled(Lane.LIVE, run, 1, 1, 1, 0)
+        held.add(HeldBatch(Lane.LIVE, [f"{run}{stored_at_s}"], [one], StoreRun(run, 0), stored_at_s))
     endangered = held.take_endangered(StoreRun(now_in, 0))
     due = held.take_due(StoreRun(now_in, 0))
     assert sorted(batch.run.started for batch in endangered) == sorted(run for run, _ in added if run != now_in)

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wattfleet_tenants import series, subjects
+from wattfleet_tenants import series
 from wattfleet_tenants.household import HouseholdId, mint_household_id, parse_household_id
 from wattfleet_tenants.shard import ShardId, parse_shard_id
 from wattfleet_tenants.socket import MAX_SOCKETS, parse_socket_number
@@ -66,28 +66,6 @@ def test_what_is_no_shard_id_is_refused(text: str) -> None:
 def test_what_is_no_socket_number_is_refused(number: int) -> None:
     with pytest.raises(ValueError, match="not a socket number"):
         parse_socket_number(number)
-
-
-@given(shard_ids, household_ids)
-def test_a_measurement_subject_names_its_household(shard: ShardId, household: HouseholdId) -> None:
-    assert subjects.household_of(subjects.measurements(shard, household), shard) == household
-
-
-@pytest.mark.parametrize(
-    "subject",
-    [
-        "m.s2.h0123456789abcdefghij",
-        "m.s1.*",
-        "m.s1",
-        "m.s1.h0123456789abcdefghij.x",
-        "c.h0123456789abcdefghij",
-        "",
-        "m.s1.",
-    ],
-)
-def test_a_subject_that_is_not_of_the_shard_or_names_no_household_is_refused(subject: str) -> None:
-    with pytest.raises(ValueError, match="not a"):
-        subjects.household_of(subject, SHARD)
 
 
 @pytest.mark.parametrize("build", [series.power_selector, series.temperature_selector])

@@ -68,19 +68,27 @@ class Account:
         self.settled = _merged([*self.settled, *((number, number) for number in new)])
         return bool(new)
 
-    def totals(self, last_number: int, last_through: int, waiting_bundles: int) -> Totals:
-        """How it stands, given the last bundle in the stream (0, 0 for none) and how many are in it.
+    @property
+    def complete(self) -> bool:
+        """Whether every bundle up to the highest one is settled."""
+        return self.bundles == self.highest
 
-        A bundle that is settled is in the stream until it is acknowledged. Which of the missing ones are lost shows in
-        numbers of bundles; how many messages those held is known exactly once nothing waits any more.
+    def settled_up_to(self, number: int) -> int:
+        """How many of the bundles numbered 1..number are settled."""
+        return sum(min(last, number) - first + 1 for first, last in self.settled if first <= number)
+
+    def totals(self, sent: int, published: int, waiting: int) -> Totals:
+        """How it stands, given that `sent` messages in bundles 1..published went into the stream, and that at least
+        all those of them that were not settled then are among the `waiting` bundles that are still in it.
+
+        That bundles were lost shows at once; how many messages those held is known when nothing waits any more, and
+        until then each counts as one.
         """
-        sent = max(self.sent_through, last_through)
-        open_ = sent - self.stored - self.quarantined
-        missing = max(self.highest, last_number) - self.bundles
-        if missing > waiting_bundles and not waiting_bundles:
-            return Totals(sent, self.stored, self.quarantined, 0, open_)
-        lost_bundles = max(0, missing - waiting_bundles)
-        return Totals(sent, self.stored, self.quarantined, open_ - lost_bundles, lost_bundles)
+        sent = max(sent, self.sent_through)
+        unsettled = sent - self.stored - self.quarantined
+        lost_bundles = max(0, published - self.settled_up_to(published) - waiting)
+        lost = unsettled if lost_bundles and not waiting else lost_bundles
+        return Totals(sent, self.stored, self.quarantined, unsettled - lost, lost)
 
     def to_json(self) -> bytes:
         """As it is kept."""

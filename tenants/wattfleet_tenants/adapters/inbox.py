@@ -1,12 +1,13 @@
-"""A shard's measurement stream as the writer's inbox: pull a batch, acknowledge each message.
+"""A lane's stream as the writer's inbox: pull some megabytes of bundles, acknowledge each.
 
 Pulling is done on the JetStream protocol directly: one request, then messages arrive until there are enough or a
-status ends the pull. nats-py's own `fetch` sets a timer per message, which costs as much as everything else together.
-A status is told from a message by its subject alone, because headers are in the publisher's hand.
+status ends the pull; the server counts the bytes. One pull is on its way at a time, so what arrives belongs to it. A
+status is told from a bundle by its subject: statuses come to the reply subject of the pull itself.
 """
 
 import asyncio
 import json
+import logging
 from collections.abc import Sequence
 
 import nats.errors
@@ -14,36 +15,42 @@ from nats.aio.msg import Msg
 
 from wattfleet_tenants import subjects
 from wattfleet_tenants.adapters.nats_connection import NatsConnection, describe
-from wattfleet_tenants.ports import Message, Unavailable
+from wattfleet_tenants.ports import Delivery, Unavailable
 from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.wire import bundle
 
+logger = logging.getLogger(__name__)
+
+_MOST_BUNDLES = 4_000
 _GRACE_S = 2.0
 _FLUSH_WITHIN_S = 5
-_BUFFER_BYTES = 512 * 2**20
-_NOTHING_THERE = ("404", "408")
+_BUFFER_BYTES = 64 * 2**20
+_NOTHING_MORE = ("404", "408")
+_ENOUGH = "message size exceeds maxbytes"
 _NO_STREAM_PAUSE_S = 0.5
+_GIVE_BACK = b'-NAK {"delay": 1000000000}'
 
 
 class JetStreamInbox:
-    """The inbox of all writers of a shard: they share one consumer."""
+    """The inbox of all writers of a shard for one lane: they share one consumer."""
 
-    def __init__(self, connection: NatsConnection, shard: ShardId) -> None:
-        stream, consumer = subjects.measurement_stream(shard), subjects.WRITER_CONSUMER
+    def __init__(self, connection: NatsConnection, shard: ShardId, lane: subjects.Lane) -> None:
+        stream, consumer = subjects.bundle_stream(shard, lane), subjects.WRITER_CONSUMER
         self._connection = connection
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._replies = ""
-        self._pull = _Pull("", 0)
+        self._pull = _Pull("")
         self._pulls = 0
-        self._early: list[Message] = []
+        self._early: list[Delivery] = []
         self.waiting = 0
 
-    async def fetch(self, most: int, wait_s: float) -> list[Message]:
-        """Up to `most` messages, as many as there are within `wait_s` seconds; raises Unavailable."""
+    async def fetch(self, most_bytes: int, wait_s: float) -> list[Delivery]:
+        """As many bundles as there are, up to `most_bytes`, within `wait_s` seconds; raises Unavailable."""
         self._connection.require_connected()
         try:
             await self._listen()
-            pull = self._begin(most)
-            question = {"batch": most, "expires": int(wait_s * 1e9)}
+            pull = self._begin()
+            question = {"batch": _MOST_BUNDLES, "max_bytes": most_bytes, "expires": int(wait_s * 1e9)}
             await self._connection.publish(self._next, json.dumps(question).encode(), reply=pull.reply)
             await asyncio.wait_for(pull.ended.wait(), wait_s + _GRACE_S)
         except TimeoutError:
@@ -53,11 +60,18 @@ class JetStreamInbox:
         return await self._end(pull)
 
     async def acknowledge(self, receipts: Sequence[str]) -> None:
-        """Lets the broker forget these messages. When it is not heard, they come again; raises Unavailable."""
+        """Lets the broker forget these bundles. When it is not heard, they come again; raises Unavailable."""
+        await self._tell(receipts, b"")
+
+    async def give_back(self, receipts: Sequence[str]) -> None:
+        """Has the broker deliver these bundles again, soon and to any writer; raises Unavailable."""
+        await self._tell(receipts, _GIVE_BACK)
+
+    async def _tell(self, receipts: Sequence[str], verdict: bytes) -> None:
         self._connection.require_connected()
         try:
             for receipt in receipts:
-                await self._connection.publish(receipt)
+                await self._connection.publish(receipt, verdict)
             await self._connection.flush(_FLUSH_WITHIN_S)
         except (OSError, TimeoutError, nats.errors.Error) as error:
             raise Unavailable(f"the broker does not take acknowledgements: {describe(error)}") from error
@@ -70,60 +84,50 @@ class JetStreamInbox:
             )
             self._replies = replies
 
-    def _begin(self, most: int) -> "_Pull":
+    def _begin(self) -> "_Pull":
         self._pulls += 1
-        self._pull = _Pull(f"{self._replies}.{self._pulls}", most)
-        for message in self._early:
-            self._pull.take(message)
-        self._early = []
+        self._pull = _Pull(f"{self._replies}.{self._pulls}")
         return self._pull
 
-    async def _end(self, pull: "_Pull") -> list[Message]:
-        self._pull = _Pull("", 0)
-        if pull.trouble and not pull.messages:
+    async def _end(self, pull: "_Pull") -> list[Delivery]:
+        self._pull = _Pull("")
+        deliveries = self._early + pull.deliveries
+        self._early = []
+        if pull.trouble and not deliveries:
             await asyncio.sleep(_NO_STREAM_PAUSE_S)
             raise Unavailable(f"the inbox cannot be read: {pull.trouble}")
-        self.waiting = _waiting(pull.messages[-1].receipt) if pull.messages else 0
-        return pull.messages
+        self.waiting = _waiting(deliveries[-1].receipt) if deliveries else 0
+        return deliveries
 
     async def _arrive(self, delivered: Msg) -> None:
         if delivered.subject.startswith(self._replies):
             if delivered.subject == self._pull.reply:
                 self._pull.stop(delivered)
             return
-        message = Message(delivered.subject, delivered.data, _position(delivered.reply), delivered.reply)
-        if self._pull.reply:
-            self._pull.take(message)
-        else:
-            self._early.append(message)
+        try:
+            delivery = Delivery(bundle.decode(delivered.data), delivered.reply)
+        except ValueError as error:
+            # Left in the stream: a newer writer may know it, and nothing that a home sent is thrown away unread.
+            logger.error("bundle not readable", extra={"subject": delivered.subject, "error": str(error)})  # noqa: TRY400
+            return
+        (self._pull.deliveries if self._pull.reply else self._early).append(delivery)
 
 
 class _Pull:
-    """One request for messages, until there are `most` or the server ends it."""
+    """One request for bundles, until the server ends it or has no more."""
 
-    def __init__(self, reply: str, most: int) -> None:
+    def __init__(self, reply: str) -> None:
         self.reply = reply
-        self.messages: list[Message] = []
+        self.deliveries: list[Delivery] = []
         self.ended = asyncio.Event()
         self.trouble = ""
-        self._most = most
-
-    def take(self, message: Message) -> None:
-        self.messages.append(message)
-        if len(self.messages) >= self._most:
-            self.ended.set()
 
     def stop(self, status: Msg) -> None:
         headers = status.headers or {}
-        code = headers.get("Status", "")
-        if code not in _NOTHING_THERE:
-            self.trouble = f"{code} {headers.get('Description', 'nobody answers')}"
+        code, description = headers.get("Status", ""), headers.get("Description", "nobody answers")
+        if code not in _NOTHING_MORE and description.lower() != _ENOUGH:
+            self.trouble = f"{code} {description}"
         self.ended.set()
-
-
-def _position(receipt: str) -> int:
-    """The message's number in the stream: $JS.ACK.<stream>.<consumer>.<deliveries>.<position>.…"""
-    return int(receipt.split(".", 6)[5])
 
 
 def _waiting(receipt: str) -> int:

@@ -1,7 +1,7 @@
 """The quarantine as a stream: what was refused is kept with its reason, and counted by household.
 
-A refusal is published under the original's name and place in its stream, so that a redelivered message is kept once,
-and only when the stream confirmed it may the original be acknowledged.
+A refusal is published under the identity of the refused message, so that a redelivered one is kept once, and only when
+the stream confirmed it may its bundle be acknowledged.
 """
 
 import asyncio
@@ -43,16 +43,16 @@ class JetStreamQuarantine:
         self._connection.require_connected()
         household = refused.household or subjects.UNKNOWN_HOUSEHOLD
         headers = {
-            "Nats-Msg-Id": _identity(refused.message.receipt),
+            "Nats-Msg-Id": refused.identity,
             REASON: refused.reason,
-            SIZE: str(len(refused.message.payload)),
+            SIZE: str(len(refused.payload)),
         }
         if refused.sequence is not None:
             headers[SEQUENCE] = str(refused.sequence)
         try:
             await self._connection.jetstream(timeout=_ANSWER_WITHIN_S).publish(
                 subjects.quarantine(self._shard, household, refused.reason),
-                refused.message.payload[:KEPT_BYTES],
+                refused.payload[:KEPT_BYTES],
                 stream=subjects.quarantine_stream(self._shard),
                 headers=headers,
             )
@@ -85,9 +85,3 @@ class JetStreamRefusals:
         if last.time is None:
             raise Unavailable("the quarantine does not say when it refused a message")
         return Refused(reason=subject.rpartition(".")[2], count=count, last_ms=int(last.time.timestamp() * 1000))
-
-
-def _identity(receipt: str) -> str:
-    """Position and time in the measurement stream: unique even when the stream was made anew."""
-    *_, position, _, stored_ns, _ = receipt.split(".")
-    return f"{position}-{stored_ns}"

@@ -1,6 +1,7 @@
 """The pytest plugin: real servers as fixtures. Found by every member's tests through the entry point `wattfleet`.
 
-broker             a fresh nats-server with one shard's accounts, streams, consumer and bucket
+broker             a fresh nats-server with one shard's accounts, streams, consumers and buckets
+ingest             the broker's ingest, so that agents are answered
 victoria_metrics   one VictoriaMetrics for the whole test run; tests keep apart by household id
 own_victoria_metrics   one for this test alone, to be killed; it flushes to disk every second
 household          a new household id, assigned to nothing yet
@@ -18,6 +19,7 @@ import pytest_asyncio
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 
 if TYPE_CHECKING:  # imported late below: pytest loads this plugin before it measures or rewrites anything
+    from wattfleet_tenants.testing.data_plane import IngestProcess
     from wattfleet_tenants.testing.nats_server import ShardBroker
     from wattfleet_tenants.testing.victoria_metrics import VictoriaMetrics
 
@@ -40,6 +42,19 @@ async def broker(tmp_path: Path) -> AsyncIterator[ShardBroker]:
         yield broker
     finally:
         broker.server.kill()
+
+
+@pytest.fixture
+def ingest(tmp_path: Path, broker: ShardBroker) -> Iterator[IngestProcess]:
+    """The ingest of the shard's broker."""
+    from wattfleet_tenants.testing.data_plane import IngestProcess
+
+    process = IngestProcess(tmp_path, broker)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -9,18 +9,19 @@ defined by `codec.parse` alone, and each message costs the same bounded work how
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.reading import MISSING
 from wattfleet_tenants.socket import MAX_SOCKETS
 from wattfleet_tenants.wire import codec
 from wattfleet_tenants.wire.readings_pb2 import Readings
 
-Incoming = tuple[HouseholdId, bytes]
+HOUSEHOLD_BYTES = 27
+"""The longest household id; what is longer is none, and is cut here."""
 
 _SEQUENCE, _INTERVAL_START, _POWER_TAG = 3, 8, 16
 _TAGS = ((0, 0x08), (1, codec.VERSION), (2, 0x15), (7, 0x19), (_POWER_TAG, 0x22))
@@ -48,6 +49,11 @@ class PowerBatch:
     def __len__(self) -> int:
         return len(self.positions)
 
+    @property
+    def samples(self) -> int:
+        """How many readings are in it; missing ones are none."""
+        return int(np.count_nonzero(self.power_dw != MISSING) + np.count_nonzero(self.temperature_cc != MISSING))
+
     def only(self, rows: NDArray[np.bool_]) -> "PowerBatch":
         """The batch of those rows that are marked."""
         return PowerBatch(
@@ -68,21 +74,57 @@ class Unreadable:
     reason: str
 
 
-def decode(messages: Sequence[Incoming]) -> tuple[list[PowerBatch], list[Unreadable]]:
-    """All of `messages`, each in exactly one batch or unreadable, whatever bytes they are."""
+def decode(households: Sequence[bytes], messages: Sequence[bytes]) -> tuple[list[PowerBatch], list[Unreadable]]:
+    """All of `messages`, each in exactly one batch or unreadable, whatever bytes they are.
+
+    messages[i] was sent by households[i].
+    """
     batches: list[PowerBatch] = []
     singles: list[int] = []
-    for (length, first, second), positions in _by_layout(messages).items():
-        layout = _layout(length, first, second)
-        if layout is None or len(positions) < _WORTH_A_MATRIX:
-            singles.extend(positions)
+    senders = np.array(households, f"S{HOUSEHOLD_BYTES}")
+    lengths = np.fromiter(map(len, messages), np.intp, len(messages))
+    for length, of_length in _groups(lengths):
+        if length <= _POWER_TAG + 2 or len(of_length) < _WORTH_A_MATRIX:
+            singles.extend(of_length.tolist())
             continue
-        batch, odd = _read_columns(messages, positions, layout)
-        singles.extend(odd)
-        if len(batch):
-            batches.append(batch)
-    parsed, unreadable = _parse_one_by_one(messages, singles)
+        rows = _matrix(messages, of_length)
+        for key, members in _groups(_power_length_bytes(rows)):
+            layout = _layout(length, key & 0xFF, key >> 8)
+            if layout is None or len(members) < _WORTH_A_MATRIX:
+                singles.extend(of_length[members].tolist())
+                continue
+            batch, odd = _read_columns(rows[members], of_length[members], senders, layout)
+            singles.extend(odd)
+            if len(batch):
+                batches.append(batch)
+    parsed, unreadable = _parse_one_by_one(senders, messages, singles)
     return batches + parsed, unreadable
+
+
+def _groups(keys: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Each different key with the positions that have it."""
+    if not len(keys):
+        return
+    if (keys == keys[0]).all():
+        yield int(keys[0]), np.arange(len(keys))
+        return
+    order = np.argsort(keys, kind="stable")
+    ends = np.flatnonzero(np.diff(keys[order])) + 1
+    for members in np.split(order, ends):
+        yield int(keys[members[0]]), members
+
+
+def _matrix(messages: Sequence[bytes], positions: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Messages of one length, one a row."""
+    joined = b"".join(messages if len(positions) == len(messages) else [messages[i] for i in positions.tolist()])
+    return np.frombuffer(joined, np.uint8).reshape(len(positions), -1)
+
+
+def _power_length_bytes(rows: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Per row, the first byte of the powers' length, and above it the second when there is one."""
+    first = rows[:, _POWER_TAG + 1].astype(np.intp)
+    second = rows[:, _POWER_TAG + 2].astype(np.intp)
+    return first | np.where(first > 0x7F, second << 8, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +134,6 @@ class _Layout:
     power_at: int
     temperature_at: int
     tags: tuple[tuple[int, int], ...]
-
-
-def _by_layout(messages: Sequence[Incoming]) -> dict[tuple[int, int, int], list[int]]:
-    groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
-    for position, (_, message) in enumerate(messages):
-        length = len(message)
-        if length <= _POWER_TAG + 2:
-            groups[length, 0, 0].append(position)
-        else:
-            first = message[_POWER_TAG + 1]
-            groups[length, first, message[_POWER_TAG + 2] if first > 0x7F else 0].append(position)
-    return groups
 
 
 def _layout(length: int, first: int, second: int) -> _Layout | None:
@@ -140,23 +170,23 @@ def _varint(value: int) -> bytes:
     return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80, value >> 7])
 
 
-def _read_columns(messages: Sequence[Incoming], positions: list[int], layout: _Layout) -> tuple[PowerBatch, list[int]]:
+def _read_columns(
+    rows: NDArray[np.uint8], positions: NDArray[np.intp], senders: NDArray[np.bytes_], layout: _Layout
+) -> tuple[PowerBatch, list[int]]:
     """The batch of all messages that have the layout's tags, and the positions of those that do not."""
-    joined = b"".join([messages[position][1] for position in positions])
-    rows = np.frombuffer(joined, np.uint8).reshape(len(positions), -1)
-    at = np.array(positions, np.intp)
     ours = np.logical_and.reduce([rows[:, column] == byte for column, byte in layout.tags])
-    odd: list[int] = at[~ours].tolist()
-    if odd:
-        rows, at = rows[ours], at[ours]
+    odd: list[int] = []
+    if not ours.all():
+        odd = positions[~ours].tolist()
+        rows, positions = rows[ours], positions[ours]
     temperatures = _column(rows, layout.temperature_at, _VALUE_BYTES * layout.thermometers)
     batch = PowerBatch(
-        at,
-        np.array([messages[position][0] for position in at], np.bytes_),
+        positions,
+        senders[positions],
         _column(rows, _SEQUENCE, 4).view("<u4").reshape(-1),
         _column(rows, _INTERVAL_START, 8).view("<u8").reshape(-1),
         _column(rows, layout.power_at, _VALUE_BYTES * layout.sockets).view("<i4"),
-        temperatures.view("<i4") if layout.thermometers else np.empty((len(at), 0), np.int32),
+        temperatures.view("<i4") if layout.thermometers else np.empty((len(positions), 0), np.int32),
     )
     return batch, odd
 
@@ -165,23 +195,26 @@ def _column(rows: NDArray[np.uint8], start: int, width: int) -> NDArray[np.uint8
     return np.ascontiguousarray(rows[:, start : start + width])
 
 
-def _parse_one_by_one(messages: Sequence[Incoming], positions: list[int]) -> tuple[list[PowerBatch], list[Unreadable]]:
+def _parse_one_by_one(
+    senders: NDArray[np.bytes_], messages: Sequence[bytes], positions: list[int]
+) -> tuple[list[PowerBatch], list[Unreadable]]:
     shapes: dict[tuple[int, int], list[tuple[int, Readings]]] = defaultdict(list)
     unreadable = []
     for position in positions:
         try:
-            readings = codec.parse(messages[position][1])
+            readings = codec.parse(messages[position])
         except ValueError as error:
             unreadable.append(Unreadable(position, str(error)))
             continue
         shapes[len(readings.power_dw), len(readings.temperature_cc)].append((position, readings))
-    return [_batch_of(messages, parsed) for parsed in shapes.values()], unreadable
+    return [_batch_of(senders, parsed) for parsed in shapes.values()], unreadable
 
 
-def _batch_of(messages: Sequence[Incoming], parsed: list[tuple[int, Readings]]) -> PowerBatch:
+def _batch_of(senders: NDArray[np.bytes_], parsed: list[tuple[int, Readings]]) -> PowerBatch:
+    positions = np.array([position for position, _ in parsed], np.intp)
     return PowerBatch(
-        np.array([position for position, _ in parsed], np.intp),
-        np.array([messages[position][0] for position, _ in parsed], np.bytes_),
+        positions,
+        senders[positions],
         np.array([readings.sequence for _, readings in parsed], np.uint32),
         np.array([readings.interval_start_ms for _, readings in parsed], np.uint64),
         np.array([readings.power_dw for _, readings in parsed], np.int32).reshape(len(parsed), -1),

@@ -9,6 +9,7 @@ import httpx
 from wattfleet_tenants import subjects
 from wattfleet_tenants.adapters.assignments import WatchedAssignments
 from wattfleet_tenants.adapters.inbox import JetStreamInbox
+from wattfleet_tenants.adapters.ledger import JetStreamLedger
 from wattfleet_tenants.adapters.nats_connection import NatsConnection
 from wattfleet_tenants.adapters.quarantine import JetStreamQuarantine
 from wattfleet_tenants.adapters.victoriametrics import VictoriaMetricsStore
@@ -46,13 +47,14 @@ async def main() -> None:
         await assignments.loaded.wait()
         health.ok("assignments")
         world = World(
-            JetStreamInbox(connection, shard),
+            {lane: JetStreamInbox(connection, shard, lane) for lane in subjects.Lane},
             VictoriaMetricsStore(http, insert_url),
             JetStreamQuarantine(connection, shard),
             assignments,
+            JetStreamLedger(connection, shard),
         )
         logger.info("writer runs", extra={"shard": shard})
-        await Writer(shard, world, limits, health).run(_stop_signal(connection))
+        await Writer(world, limits, health).run(_stop_signal(connection))
         connection_lost = connection.is_closed
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

@@ -2,16 +2,17 @@
 
 VictoriaMetrics answers as soon as samples are in memory, and writes them to disk some seconds later. It does not tell
 when, so a batch counts as stored when it is ACK_AFTER_S old
-and the store still is the process it was before the batch was sent. When it is not, everything held is stored again;
-stored twice is stored once, since equal samples are one.
+and the store still is the process it was before the batch was sent. When it is not, the broker is asked to deliver
+everything held again; stored twice is stored once, since equal samples are one. So nothing but receipts is kept.
 """
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from wattfleet_tenants.ledger import Settled
 from wattfleet_tenants.ports import StoreRun
-from wattfleet_tenants.wire.batch import PowerBatch
+from wattfleet_tenants.subjects import Lane
 
 ACK_AFTER_S = 20.0
 """VictoriaMetrics 1.145 with its default -inmemoryDataFlushInterval=5s, killed on a busy machine: what it had answered
@@ -21,15 +22,21 @@ of 1 s the border lies between 7 and 9 s."""
 
 @dataclass(frozen=True, slots=True)
 class HeldBatch:
-    """Messages that the store has in memory. The readings are kept as numbers, about 170 bytes a message.
+    """Bundles of a lane whose readings the store has in memory, and what is to be said of each.
 
     run: the store's run that was known before they were sent. stored_at_s: on the monotonic clock, when it answered.
     """
 
+    lane: Lane
     receipts: list[str]
-    batches: list[PowerBatch]
+    settled: list[Settled]
     run: StoreRun
     stored_at_s: float
+
+    @property
+    def stored(self) -> int:
+        """How many messages are in it that were not refused."""
+        return sum(one.stored for one in self.settled)
 
 
 class HeldBatches:
@@ -44,11 +51,11 @@ class HeldBatches:
     def add(self, batch: HeldBatch) -> None:
         """Begins to hold `batch`."""
         self._held.append(batch)
-        self.messages += len(batch.receipts)
+        self.messages += batch.stored
 
     def any_due(self) -> bool:
         """Whether some batch is old enough to be acknowledged, if the store is still the same."""
-        return bool(self._held) and self._due(self._held[0])
+        return any(self._due(batch) for batch in self._held)
 
     def take_due(self, run: StoreRun) -> list[HeldBatch]:
         """Removes the batches that are surely on disk, now that the store is seen to be in `run`."""
@@ -64,5 +71,5 @@ class HeldBatches:
     def _take(self, which: Callable[[HeldBatch], bool]) -> list[HeldBatch]:
         taken = [batch for batch in self._held if which(batch)]
         self._held = deque(batch for batch in self._held if not which(batch))
-        self.messages -= sum(len(batch.receipts) for batch in taken)
+        self.messages -= sum(batch.stored for batch in taken)
         return taken

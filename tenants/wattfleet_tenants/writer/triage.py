@@ -1,85 +1,147 @@
 """Sorts a batch of messages into what is stored and what is refused, and why. No message is lost between the two.
 
-Who sent a message is its subject, which the sender's credential enforces; nothing inside a message can say otherwise.
+Who sent a message is its subject, which the sender's credential enforces and the ingest writes down; nothing inside a
+message can say otherwise.
 """
 
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wattfleet_tenants import subjects
-from wattfleet_tenants.household import HouseholdId
-from wattfleet_tenants.ports import Message, RefusedMessage
-from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.household import HouseholdId, parse_household_id
+from wattfleet_tenants.ledger import Settled
+from wattfleet_tenants.ports import Delivery, RefusedMessage
+from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.wire.batch import PowerBatch, decode
 from wattfleet_tenants.writer.checks import FOREIGN, REASONS, Limits, first_objections
 
 _ALL_REASONS = (*REASONS, FOREIGN)
 _FOREIGN_INDEX = len(REASONS)
+_MOST_NAMES = 100_000
+
+
+class Arrivals:
+    """The messages of some bundles of a lane in one row; a position counts through all of them."""
+
+    def __init__(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
+        self._lane = lane
+        self._bundles = [delivery.bundle for delivery in deliveries]
+        self._ends = np.cumsum([len(bundle) for bundle in self._bundles])
+        self.receipts = [delivery.receipt for delivery in deliveries]
+        self.households: list[bytes] = list(chain.from_iterable(bundle.households for bundle in self._bundles))
+        self.messages: list[bytes] = list(chain.from_iterable(bundle.messages for bundle in self._bundles))
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def identity(self, position: int) -> str:
+        """The same for the same message, however often and with whatever others it is delivered."""
+        which = int(np.searchsorted(self._ends, position, side="right"))
+        bundle = self._bundles[which]
+        return f"{self._lane}.{bundle.run}.{bundle.number}.{int(self._ends[which]) - position}"
+
+    def settled(self, refused: Sequence[int]) -> list[Settled]:
+        """What became of each bundle, given the positions that were refused."""
+        refusals = np.bincount(np.searchsorted(self._ends, refused, side="right"), minlength=len(self._bundles))
+        return [
+            Settled(
+                self._lane,
+                bundle.run,
+                bundle.number,
+                bundle.messages_before + len(bundle),
+                len(bundle) - quarantined,
+                quarantined,
+            )
+            for bundle, quarantined in zip(self._bundles, refusals.tolist(), strict=True)
+        ]
+
+
+class Names:
+    """Which of the subjects' last tokens are household ids; each is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, HouseholdId | None] = {}
+
+    def of(self, tokens: Collection[bytes]) -> dict[bytes, HouseholdId | None]:
+        """The household that each token names, None where it names none."""
+        if len(self._known) > _MOST_NAMES:
+            self._known.clear()
+        known = self._known
+        return {token: known[token] if token in known else self._look(token) for token in tokens}
+
+    def _look(self, token: bytes) -> HouseholdId | None:
+        try:
+            name = parse_household_id(token.decode("ascii", "replace"))
+        except ValueError:
+            name = None
+        self._known[token] = name
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """The message at `position` is not stored, because of `reason`. sequence: as far as it can be read."""
+
+    position: int
+    reason: str
+    sequence: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """The outcome: good batches' positions and `refused` together are all messages, each once."""
+    """The outcome: good batches' positions and those of `objections` together are all messages, each once."""
 
     good: list[PowerBatch]
-    refused: list[RefusedMessage]
+    objections: list[Objection]
 
-    def good_positions(self) -> list[int]:
-        """Which of the messages are in `good`."""
-        return [position for batch in self.good for position in batch.positions.tolist()]
-
-
-@dataclass(frozen=True, slots=True)
-class Senders:
-    """Whose each message is. nobody: positions of messages whose subject names no household of the shard."""
-
-    known: list[tuple[int, HouseholdId]]
-    nobody: list[int]
-
-    def households(self) -> set[HouseholdId]:
-        """Everybody who sent something."""
-        return {household for _, household in self.known}
-
-
-def senders_of(messages: Sequence[Message], shard: ShardId) -> Senders:
-    """Whose each of `messages` is, by its subject."""
-    senders = Senders([], [])
-    for position, message in enumerate(messages):
-        try:
-            senders.known.append((position, subjects.household_of(message.subject, shard)))
-        except ValueError:
-            senders.nobody.append(position)
-    return senders
+    def refused(self, arrivals: Arrivals, names: dict[bytes, HouseholdId | None]) -> list[RefusedMessage]:
+        """The refused messages themselves."""
+        return [
+            RefusedMessage(
+                arrivals.identity(one.position),
+                arrivals.messages[one.position],
+                one.reason,
+                names[arrivals.households[one.position]],
+                one.sequence,
+            )
+            for one in self.objections
+        ]
 
 
 def sort(
-    messages: Sequence[Message], senders: Senders, foreign: Set[HouseholdId], limits: Limits, now_ms: int
+    households: Sequence[bytes], messages: Sequence[bytes], foreign: Collection[bytes], limits: Limits, now_ms: int
 ) -> Sorted:
-    """Decodes and checks `messages`; those of `foreign` households are refused whatever they say. now_ms: Unix time."""
-    outcome = Sorted([], [RefusedMessage(messages[at], FOREIGN, None, None) for at in senders.nobody])
-    incoming = [(household, messages[at].payload) for at, household in senders.known]
-    batches, unreadable = decode(incoming)
+    """Decodes and checks `messages`; those of `foreign` senders are refused whatever they say. now_ms: Unix time."""
+    strangers = _marked(households, foreign)
+    batches, unreadable = decode(households, messages)
+    outcome = Sorted([], [])
     for one in unreadable:
-        at, household = senders.known[one.position]
-        reason = FOREIGN if household in foreign else one.reason
-        outcome.refused.append(RefusedMessage(messages[at], reason, household, None))
-    positions = np.array([at for at, _ in senders.known], np.intp)
-    for decoded in batches:
-        batch = replace(decoded, positions=positions[decoded.positions])
+        reason = FOREIGN if strangers is not None and strangers[one.position] else one.reason
+        outcome.objections.append(Objection(one.position, reason, None))
+    for batch in batches:
         objections = first_objections(batch, limits, now_ms)
-        if foreign:
-            strangers = np.isin(batch.households, np.array(sorted(foreign), np.bytes_))
-            objections[strangers] = _FOREIGN_INDEX
-        outcome.good.extend([batch.only(objections < 0)] if (objections < 0).any() else [])
-        outcome.refused.extend(_refusals(batch.only(objections >= 0), objections[objections >= 0], messages))
+        if strangers is not None:
+            objections[strangers[batch.positions]] = _FOREIGN_INDEX
+        fine = objections < 0
+        if fine.all():
+            outcome.good.append(batch)
+            continue
+        if fine.any():
+            outcome.good.append(batch.only(fine))
+        outcome.objections.extend(_objections(batch.only(~fine), objections[~fine]))
     return outcome
 
 
-def _refusals(batch: PowerBatch, objections: NDArray[np.intp], messages: Sequence[Message]) -> Iterator[RefusedMessage]:
-    rows = zip(batch.positions.tolist(), batch.households, batch.sequence.tolist(), objections.tolist(), strict=True)
-    for position, household, sequence, objection in rows:
-        name = HouseholdId(household.decode())
-        yield RefusedMessage(messages[position], _ALL_REASONS[objection], name, sequence)
+def _marked(households: Sequence[bytes], foreign: Collection[bytes]) -> NDArray[np.bool_] | None:
+    if not foreign:
+        return None
+    return np.fromiter((household in foreign for household in households), np.bool_, len(households))
+
+
+def _objections(batch: PowerBatch, objections: NDArray[np.intp]) -> Iterator[Objection]:
+    rows = zip(batch.positions.tolist(), batch.sequence.tolist(), objections.tolist(), strict=True)
+    for position, sequence, objection in rows:
+        yield Objection(position, _ALL_REASONS[objection], sequence)

@@ -2,19 +2,22 @@
 
 Nothing on the way works per reading in Python. Whatever fails is tried again and nothing is acknowledged meanwhile, so
 the broker keeps what a writer could not finish, whether its store was away or it was killed. A writer that stops leaves
-what it holds unacknowledged: it comes again to the next one, and storing it twice changes nothing.
+what it holds unacknowledged: it comes again to the next one, and storing it twice changes nothing. The two lanes are
+worked side by side, so that live readings never wait behind a backlog.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from wattfleet_tenants.ports import Assignments, Inbox, Message, Quarantine, RefusedMessage, Store, StoreRun
-from wattfleet_tenants.reading import MISSING
-from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.ledger import total
+from wattfleet_tenants.ports import Assignments, Delivery, Inbox, Ledger, Quarantine, RefusedMessage, Store, StoreRun
+from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.telemetry.health import Health
 from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import metrics
@@ -22,117 +25,122 @@ from wattfleet_tenants.writer.checks import Limits
 from wattfleet_tenants.writer.held import ACK_AFTER_S, HeldBatch, HeldBatches
 from wattfleet_tenants.writer.persistence import Persistence
 from wattfleet_tenants.writer.render import Renderer
-from wattfleet_tenants.writer.triage import Sorted, senders_of, sort
+from wattfleet_tenants.writer.triage import Arrivals, Names, sort
 
 logger = logging.getLogger(__name__)
 
-BATCH_MESSAGES = 4_000
-"""About 8 MB of text: bodies beyond that no longer get cheaper, and two of them are in memory at once."""
+BATCH_BYTES = 1_000_000
+"""About 6,000 messages of 30 readings, 15 MB of text. Two such are in memory at once; larger ones get no cheaper."""
 BATCH_WAIT_S = 1.0
-_BATCHES_AT_ONCE = 2
-MOST_HELD = 200_000
-"""Messages, at about 300 bytes each; as many as the broker lets a shard's writers have unacknowledged."""
+_BATCHES_AT_ONCE = {Lane.LIVE: 1, Lane.BACKLOG: 2}
 _FINISH_WITHIN_S = 5.0
+_COUNT_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """What a writer works with."""
 
-    inbox: Inbox
+    inboxes: Mapping[Lane, Inbox]
     store: Store
     quarantine: Quarantine
     assignments: Assignments
+    ledger: Ledger
 
 
 class Writer:
-    """One writer of a shard; several may share the inbox. hold_s: see ACK_AFTER_S."""
+    """One writer of a shard; several may share the inboxes. hold_s: see ACK_AFTER_S."""
 
-    def __init__(
-        self, shard: ShardId, world: World, limits: Limits, health: Health, hold_s: float = ACK_AFTER_S
-    ) -> None:
-        self._shard = shard
+    def __init__(self, world: World, limits: Limits, health: Health, hold_s: float = ACK_AFTER_S) -> None:
         self._world = world
         self._limits = limits
         self._persistence = Persistence(health)
         self._renderer = Renderer(limits.max_power_w)
+        self._names = Names()
         self._held = HeldBatches(hold_s, time.monotonic)
         self._look_every_s = min(1.0, hold_s / 4)
         self._run = StoreRun("unknown", 0)
-        self._storing: set[asyncio.Task[Any]] = set()
+        self._storing: dict[Lane, set[asyncio.Task[Any]]] = {lane: set() for lane in Lane}
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Works until `stopping` is set, then finishes the batches at hand and leaves the rest to come again."""
-        work = (self._store_for_ever(), self._release_for_ever(), stopping.wait())
-        tasks = [asyncio.create_task(part) for part in work]
+        self._run = await self._persistence.until_done("store", self._world.store.look)
+        fetching = [asyncio.create_task(self._store_for_ever(lane)) for lane in self._world.inboxes]
+        others = (self._release_for_ever(), self._count_for_ever(), stopping.wait())
+        tasks = [*fetching, *map(asyncio.create_task, others)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()  # a bug in a part ends the writer: it must be seen
-            if self._storing:
-                tasks[0].cancel()
-                await asyncio.wait(self._storing, timeout=_FINISH_WITHIN_S)
+            for task in fetching:
+                task.cancel()
+            if storing := set().union(*self._storing.values()):
+                await asyncio.wait(storing, timeout=_FINISH_WITHIN_S)
         finally:
-            for task in (*tasks, *self._storing):
+            for task in (*tasks, *set().union(*self._storing.values())):
                 task.cancel()
 
-    async def _store_for_ever(self) -> None:
-        self._run = await self._persistence.until_done("store", self._world.store.look)
+    async def _store_for_ever(self, lane: Lane) -> None:
+        storing = self._storing[lane]
         while True:
-            messages = await self._fetch()
-            if messages:
-                self._storing.add(asyncio.create_task(self._store(messages)))
-            while len(self._storing) >= _BATCHES_AT_ONCE or any(task.done() for task in self._storing):
-                done, self._storing = await asyncio.wait(self._storing, return_when=asyncio.FIRST_COMPLETED)
+            deliveries = await self._fetch(lane)
+            if deliveries:
+                storing.add(asyncio.create_task(self._store(lane, deliveries)))
+            while len(storing) >= _BATCHES_AT_ONCE[lane] or any(task.done() for task in storing):
+                done, _ = await asyncio.wait(storing, return_when=asyncio.FIRST_COMPLETED)
+                storing -= done
                 for task in done:
                     task.result()
 
-    async def _fetch(self) -> list[Message]:
-        if self._held.messages >= MOST_HELD:
-            await asyncio.sleep(self._look_every_s)
-            return []
-        inbox = self._world.inbox
-        messages = await self._persistence.until_done("inbox", lambda: inbox.fetch(BATCH_MESSAGES, BATCH_WAIT_S))
-        metrics.WAITING.set(inbox.waiting)
-        metrics.RECEIVED.inc(len(messages))
-        return messages
+    async def _fetch(self, lane: Lane) -> list[Delivery]:
+        inbox = self._world.inboxes[lane]
+        deliveries = await self._persistence.until_done("inbox", lambda: inbox.fetch(BATCH_BYTES, BATCH_WAIT_S))
+        metrics.WAITING.labels(lane).set(inbox.waiting)
+        return deliveries
 
-    async def _store(self, messages: Sequence[Message]) -> None:
+    async def _store(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
         began_s = time.monotonic()
-        outcome = await self._sort(messages)
+        arrivals = Arrivals(lane, deliveries)
+        metrics.RECEIVED.inc(len(arrivals))
+        names = self._names.of(set(arrivals.households))
+        foreign = await self._foreign(names)
+        outcome = sort(arrivals.households, arrivals.messages, foreign, self._limits, int(time.time() * 1000))
         run = self._run
         samples = await self._insert(outcome.good)
-        receipts = [messages[position].receipt for position in outcome.good_positions()]
-        self._held.add(HeldBatch(receipts, outcome.good, run, time.monotonic()))
+        stored_at_s = time.monotonic()
+        await self._refuse(outcome.refused(arrivals, names))
+        settled = arrivals.settled([one.position for one in outcome.objections])
+        self._held.add(HeldBatch(lane, arrivals.receipts, settled, run, stored_at_s))
         metrics.HELD.set(self._held.messages)
-        metrics.BATCH_MESSAGES.observe(len(messages))
-        metrics.BATCH_SECONDS.observe(time.monotonic() - began_s)
+        metrics.BATCH_MESSAGES.observe(len(arrivals))
+        metrics.BATCH_SECONDS.observe(stored_at_s - began_s)
         _follow("handed to the store", outcome.good)
-        await self._refuse(outcome.refused)
         logger.info(
             "batch",
             extra={
-                "messages": len(messages),
+                "lane": lane,
+                "bundles": len(deliveries),
+                "messages": len(arrivals),
                 "samples": samples,
-                "refused": len(outcome.refused),
-                "seconds": round(time.monotonic() - began_s, 4),
+                "refused": len(outcome.objections),
+                "seconds": round(stored_at_s - began_s, 4),
             },
         )
 
-    async def _sort(self, messages: Sequence[Message]) -> Sorted:
-        senders = senders_of(messages, self._shard)
-        households = senders.households()
-        foreign = await self._persistence.until_done("assignments", lambda: self._world.assignments.foreign(households))
-        return sort(messages, senders, foreign, self._limits, int(time.time() * 1000))
+    async def _foreign(self, names: Mapping[bytes, HouseholdId | None]) -> set[bytes]:
+        """Those of the senders that are no households of this shard."""
+        households = [name for name in names.values() if name is not None]
+        strangers = await self._persistence.until_done(
+            "assignments", lambda: self._world.assignments.foreign(households)
+        )
+        return {token for token, name in names.items() if name is None or name in strangers}
 
     async def _insert(self, batches: Sequence[PowerBatch]) -> int:
         """Hands all readings to the store, however long it takes; returns how many there were."""
         body = b"".join(self._renderer.render(batch) for batch in batches)
         if body:
             await self._persistence.until_done("store", lambda: self._world.store.insert(body))
-        samples = sum(
-            int((batch.power_dw != MISSING).sum() + (batch.temperature_cc != MISSING).sum()) for batch in batches
-        )
+        samples = sum(batch.samples for batch in batches)
         metrics.SAMPLES.inc(samples)
         return samples
 
@@ -144,7 +152,6 @@ class Writer:
             metrics.QUARANTINED.labels(one.reason).inc()
             extra = {"household": one.household, "sequence": one.sequence, "reason": one.reason}
             logger.warning("message refused", extra=extra)
-        await self._acknowledge([one.message.receipt for one in refused])
 
     async def _release_for_ever(self) -> None:
         while True:
@@ -153,25 +160,43 @@ class Writer:
                 await self._release()
 
     async def _release(self) -> None:
-        """Acknowledges what is surely on the store's disk, and stores again what a restart may have lost."""
+        """Acknowledges what is surely on the store's disk; what a restart may have lost is to be delivered again."""
         run = await self._persistence.until_done("store", self._world.store.look)
         if run.rows_dropped > self._run.rows_dropped and run.started == self._run.started:
             logger.error("the store threw rows away", extra={"rows": run.rows_dropped - self._run.rows_dropped})
         metrics.STORE_DROPPED.set(run.rows_dropped)
         self._run = run
-        for batch in self._held.take_endangered(run):
-            logger.warning("stored again: the store restarted", extra={"messages": len(batch.receipts)})
-            metrics.STORED_AGAIN.inc(len(batch.receipts))
-            await self._insert(batch.batches)
-            self._held.add(replace(batch, run=run, stored_at_s=time.monotonic()))
-        for batch in self._held.take_due(run):
-            await self._acknowledge(batch.receipts)
-            metrics.STORED.inc(len(batch.receipts))
-            _follow("stored for good", batch.batches)
+        if endangered := self._held.take_endangered(run):
+            await self._give_back(endangered)
+        if due := self._held.take_due(run):
+            await self._settle(due)
         metrics.HELD.set(self._held.messages)
 
-    async def _acknowledge(self, receipts: Sequence[str]) -> None:
-        await self._persistence.until_done("inbox", lambda: self._world.inbox.acknowledge(receipts))
+    async def _give_back(self, batches: Sequence[HeldBatch]) -> None:
+        messages = sum(batch.stored for batch in batches)
+        logger.warning("delivered again: the store restarted", extra={"messages": messages})
+        metrics.STORED_AGAIN.inc(messages)
+        for batch in batches:
+            give_back = partial(self._world.inboxes[batch.lane].give_back, batch.receipts)
+            await self._persistence.until_done("inbox", give_back)
+
+    async def _settle(self, batches: Sequence[HeldBatch]) -> None:
+        """The ledger first: what is acknowledged is never seen again."""
+        settled = [one for batch in batches for one in batch.settled]
+        await self._persistence.until_done("ledger", lambda: self._world.ledger.settle(settled))
+        for batch in batches:
+            acknowledge = partial(self._world.inboxes[batch.lane].acknowledge, batch.receipts)
+            await self._persistence.until_done("inbox", acknowledge)
+            metrics.STORED.inc(batch.stored)
+
+    async def _count_for_ever(self) -> None:
+        """Keeps the accounts in sight: *sent = stored + quarantined + pending*, and nothing lost."""
+        while True:
+            totals = await self._persistence.until_done("ledger", self._world.ledger.totals)
+            metrics.show(totals)
+            if not total(totals.values()).balanced():
+                logger.error("messages are missing", extra={lane: totals[lane].lost for lane in totals})
+            await asyncio.sleep(_COUNT_EVERY_S)
 
 
 def _follow(event: str, batches: Sequence[PowerBatch]) -> None:
