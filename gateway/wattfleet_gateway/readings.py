@@ -17,8 +17,9 @@ from wattfleet_tenants.reading import INTERVAL_MS, energy_wh
 CalendarUnit = Literal["hour", "day", "month"]
 SocketState = Literal["online", "offline", "silent"]
 
-ONLINE_WITHIN_MS = 4 * 60_000
-"""A minute's reading comes at most about two minutes after the minute began; beyond twice that, it is missing."""
+ONLINE_WITHIN_MS = 5 * 60_000
+"""The last reading is at most about three minutes old when its successor comes: a minute long, sent within the next,
+and replaced a minute later. Two missed ones more, and the home is away."""
 
 
 class History(Protocol):

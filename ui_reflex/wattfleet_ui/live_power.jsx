@@ -4,7 +4,7 @@ import { useEffect, useSyncExternalStore } from "react";
 
 const KEEP_MS = 30 * 60_000; // as long as the sparkline is
 const SPACING_MS = 5_000; // live points closer than this replace each other: the line is 180 px wide
-const GAP_MS = 150_000; // two missed minutes break the line
+const GAP_MS = 170_000; // two missed minutes break the line; the newest stored one may be 152 s behind live
 const STALE_MS = 30_000; // the gateway sends at least the minute's values every 10 s
 const REFRESH_MS = 60_000; // one interval of readings
 
