@@ -25,13 +25,14 @@ VICTORIA_METRICS := .cache/done/victoria-metrics
 BUN := .cache/bun/.made-from
 CANAILLE := .cache/canaille/.made-from
 PAGE := .cache/done/ui
+BASELINE := .cache/done/baseline
 PARTS := $(ENVIRONMENT) $(VICTORIA_METRICS) $(CANAILLE) $(PAGE)
 
 ##@ For everybody
 .PHONY: help
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 # `exec` leaves no shell in between: Ctrl-C reaches the demo, which stops in order, and make has nothing to complain of.
 .PHONY: demo
@@ -45,6 +46,18 @@ test: $(PARTS) chromium ## all tests, over the real parts and in a real browser 
 	@echo "  · Tests: screenshots and other artefacts go to build/"
 	@exec env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" \
 		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest -n 2 --no-loadscope-reorder $(TESTS)
+
+.PHONY: bench
+bench: $(ENVIRONMENT) $(VICTORIA_METRICS) ## how fast the pipeline is, with proof that nothing is lost, 10 minutes (BENCH="--help")
+	@exec env $(OWN_PATH) $(VENV)/python -m wattfleet_bench.ladder $(BENCH)
+
+.PHONY: bench-baseline
+bench-baseline: $(ENVIRONMENT) $(VICTORIA_METRICS) $(BASELINE) ## ours beside the published design, rebuilt on this machine; ratios, 5 minutes
+	@exec env $(OWN_PATH) $(VENV)/python -m wattfleet_bench.baseline --programs "$(CURDIR)/.cache/baseline" $(BENCH)
+
+.PHONY: chaos
+chaos: $(ENVIRONMENT) $(VICTORIA_METRICS) ## kill -9 of every process under load, then every sample is compared (ROUNDS=20)
+	@exec env $(OWN_PATH) $(VENV)/python -m wattfleet_bench.chaos --rounds $(or $(ROUNDS),20) $(CHAOS)
 
 .PHONY: check
 CHECKS := check-format check-lint check-types check-setup check-imports check-generated check-lock
@@ -93,8 +106,11 @@ $(UV): setup/uv.py setup/step.py setup/uv.lock.txt
 $(ENVIRONMENT): setup/environment.py uv.lock pyproject.toml $(wildcard */pyproject.toml) | $(UV)
 	@$(STEP) setup/environment.py
 
-$(VICTORIA_METRICS): setup/victoria_metrics.py setup/debian_sources.py setup/step.py
+$(VICTORIA_METRICS): setup/victoria_metrics.py setup/debian_packages.py setup/debian_sources.py setup/step.py
 	@$(STEP) setup/victoria_metrics.py
+
+$(BASELINE): setup/baseline.py setup/debian_packages.py setup/debian_sources.py setup/step.py
+	@$(STEP) setup/baseline.py
 
 $(BUN): setup/bun.py setup/npm_registry.py setup/step.py
 	@$(STEP) setup/bun.py

@@ -83,11 +83,11 @@ class FakeStore:
         self.starts += 1
         self.bodies = []
 
-    async def insert(self, body: bytes) -> None:
+    async def insert(self, rows: Sequence[memoryview]) -> None:
         if self.away:
             raise Unavailable("the store is away")
         self.inserts += 1
-        self.bodies.append(body)
+        self.bodies.append(b"".join(rows))
 
     async def look(self) -> StoreRun:
         if self.away:
@@ -245,7 +245,7 @@ async def test_stopping_leaves_what_is_held_to_come_again(bench: Bench) -> None:
 
 
 async def test_a_bug_ends_the_writer_instead_of_hiding_in_a_task(bench: Bench) -> None:
-    async def broken(_: bytes) -> None:
+    async def broken(_: Sequence[memoryview]) -> None:
         raise ZeroDivisionError
 
     bench.store.insert = broken  # type: ignore[method-assign]

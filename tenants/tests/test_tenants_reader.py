@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from wattfleet_tenants import grants
 from wattfleet_tenants.adapters.reader_client import ReaderClient
-from wattfleet_tenants.adapters.victoriametrics import VictoriaMetricsHistory
+from wattfleet_tenants.adapters.victoriametrics import INSERT_PATH, VictoriaMetricsHistory
 from wattfleet_tenants.answers import Refused, SocketNow
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.ports import BadRequest, Unavailable
@@ -76,12 +76,12 @@ def home(victoria_metrics: VictoriaMetrics) -> Home:
         power_dw,
         np.empty((len(at_ms), 0), np.int32),
     )
-    insert(victoria_metrics, Renderer(25_000).render(batch))
+    insert(victoria_metrics, INSERT_PATH, bytes(Renderer(25_000).render(batch)))
     return Home(household, at_ms, power_dw)
 
 
-def insert(store: VictoriaMetrics, body: bytes) -> None:
-    httpx.post(f"{store.url}/api/v1/import/prometheus", content=body).raise_for_status()
+def insert(store: VictoriaMetrics, path: str, body: bytes) -> None:
+    httpx.post(f"{store.url}{path}", content=body).raise_for_status()
     httpx.get(f"{store.url}/internal/force_flush").raise_for_status()
 
 
@@ -158,7 +158,7 @@ async def test_now_is_the_last_reading_of_each_socket(reader: ReaderClient, vict
         f'wattfleet_power_watts{{household="{household}",socket="{socket}"}} {value} {at_ms}'
         for socket, value, at_ms in samples
     ]
-    insert(victoria_metrics, "\n".join(lines).encode())
+    insert(victoria_metrics, "/api/v1/import/prometheus", "\n".join(lines).encode())
     found = await reader.now(URL, household)
     assert found.sockets == [
         SocketNow(number=1, power_w=45.6, at_ms=minute_ms),

@@ -200,7 +200,7 @@ async def test_a_killed_store_that_had_said_yes_loses_nothing(
 
 def rows_inserted(store: VictoriaMetrics) -> int:
     metrics = httpx.get(f"{store.url}/metrics").text
-    (line,) = [line for line in metrics.splitlines() if line.startswith('vm_rows_inserted_total{type="prometheus"}')]
+    (line,) = [line for line in metrics.splitlines() if line.startswith('vm_rows_inserted_total{type="csvimport"}')]
     return int(line.split()[-1])
 
 

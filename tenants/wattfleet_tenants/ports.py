@@ -105,8 +105,8 @@ class StoreRun:
 class Store(Protocol):
     """The time-series database, from the side where samples go in."""
 
-    async def insert(self, body: bytes) -> None:
-        """Hands over samples in Prometheus' text format; done means: in the store's memory. Raises Unavailable."""
+    async def insert(self, rows: Sequence[memoryview]) -> None:
+        """Hands over samples as `writer.render` writes them; done means: in the store's memory. Raises Unavailable."""
         ...
 
     async def look(self) -> StoreRun:

@@ -1,12 +1,19 @@
-"""VictoriaMetrics behind our ports, over HTTP: samples in as text, sums out as JSON.
+"""VictoriaMetrics behind our ports, over HTTP: samples in as CSV, sums out as JSON.
 
 A tenant is a base URL and nothing else, one for inserting and one for selecting. On a single node both are the same; in
 a cluster they carry the tenant in their path.
 """
 
+import asyncio
+import contextlib
 import json
 import re
+import select
+import socket
+from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -24,33 +31,116 @@ _DROPPED = re.compile(
 )
 
 
+INSERT_PATH = "/api/v1/import/csv?format=" + ",".join(
+    (
+        "1:time:unix_ms",
+        "2:label:household",
+        f"3:metric:{series.POWER}",
+        "4:label:socket",
+        f"5:metric:{series.TEMPERATURE}",
+        "6:label:thermometer",
+    )
+)
+"""The columns of what is inserted; an empty one is neither a sample nor a label."""
+
+_CONNECT_WITHIN_S = 5.0
+_INSERT_WITHIN_S = 30.0
+
+
 class VictoriaMetricsStore:
-    """The side where samples go in. http: a client without a base URL."""
+    """The side where samples go in. http: a client without a base URL.
+
+    A thread sends samples from the memory where they were rendered. 6 MB (4,000 messages) cost 2 ms of CPU so, and 6 ms
+    with httpx, which copies them.
+    """
 
     def __init__(self, http: httpx.AsyncClient, insert_url: str) -> None:
         self._http = http
         self._url = insert_url.rstrip("/")
+        self._idle: list[_Connection] = []
 
-    async def insert(self, body: bytes) -> None:
-        """Hands over samples in Prometheus' text format; done means: in the store's memory. Raises Unavailable."""
-        await self._ask("POST", "/api/v1/import/prometheus", body)
+    async def insert(self, rows: Sequence[memoryview]) -> None:
+        """Hands over CSV rows in the columns of INSERT_PATH, in one piece or several; raises Unavailable.
+
+        Done means: in the store's memory. It can be cancelled at any time, whatever the store does.
+        """
+        connection = self._idle_connection() or _Connection(self._url)
+        try:
+            async with asyncio.timeout(_INSERT_WITHIN_S):
+                status, answer = await asyncio.to_thread(connection.post, rows)
+        except (OSError, HTTPException) as error:
+            connection.abort()
+            raise Unavailable(f"the store does not answer: {describe(error)}") from error
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        self._idle.append(connection)
+        if not httpx.codes.is_success(status):
+            raise Unavailable(f"the store answers {status}: {answer[:200]!r}")
 
     async def look(self) -> StoreRun:
         """Which run of the store this is; raises Unavailable."""
-        metrics = await self._ask("GET", "/metrics")
+        metrics = await self._metrics()
         started = _STARTED.search(metrics)
         if started is None:
             raise Unavailable("the store does not say when it started")
         return StoreRun(started.group(1).decode(), sum(int(float(n)) for n in _DROPPED.findall(metrics)))
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    async def _metrics(self) -> bytes:
         try:
-            answer = await self._http.request(method, self._url + path, content=body)
+            answer = await self._http.get(self._url + "/metrics")
         except httpx.HTTPError as error:
             raise Unavailable(f"the store does not answer: {describe(error)}") from error
         if not answer.is_success:
             raise Unavailable(f"the store answers {answer.status_code}: {answer.text[:200]}")
         return answer.content
+
+    def _idle_connection(self) -> "_Connection | None":
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open():
+                return connection
+        return None
+
+
+class _Connection:
+    """One connection to the store, used by one thread at a time; it is closed when nobody holds it any more."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._http = kind(parts.hostname or "", parts.port, timeout=_CONNECT_WITHIN_S)
+        self._path = parts.path + INSERT_PATH
+        self._aborted = False
+
+    def __del__(self) -> None:
+        self._http.close()
+
+    def post(self, pieces: Sequence[memoryview]) -> tuple[int, bytes]:
+        """Sends `pieces` as one body; returns the answer's status and text. Blocks; raises OSError, HTTPException."""
+        if self._http.sock is None:
+            self._http.connect()
+            self._http.sock.settimeout(_INSERT_WITHIN_S)  # type: ignore[attr-defined]
+        if self._aborted:
+            raise ConnectionAbortedError("nobody waits for it any more")
+        self._http.putrequest("POST", self._path)
+        self._http.putheader("Content-Length", str(sum(piece.nbytes for piece in pieces)))
+        self._http.endheaders()
+        for piece in pieces:
+            self._http.send(piece)
+        answer = self._http.getresponse()
+        return answer.status, answer.read()
+
+    def abort(self) -> None:
+        """Ends what another thread is waiting for: it finds the connection closed, or never begins to send."""
+        self._aborted = True
+        if self._http.sock is not None:
+            with contextlib.suppress(OSError):
+                self._http.sock.shutdown(socket.SHUT_RDWR)
+
+    def is_open(self) -> bool:
+        """Whether the store has not closed it meanwhile, as it does after two minutes: then there is an end to read."""
+        return self._http.sock is not None and not select.select([self._http.sock], [], [], 0)[0]
 
 
 class VictoriaMetricsHistory:

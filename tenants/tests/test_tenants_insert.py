@@ -1,0 +1,119 @@
+"""Handing samples to the store when it does not answer, went away, or says no."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+from wattfleet_tenants.adapters.victoriametrics import VictoriaMetricsStore
+from wattfleet_tenants.ports import Unavailable
+from wattfleet_tenants.testing.programs import free_port
+from wattfleet_tenants.testing.waiting import eventually
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def store_that(serve: Serve) -> AsyncIterator[VictoriaMetricsStore]:
+    serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving[task] = writer
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await serve(reader, writer)
+        with contextlib.suppress(ConnectionError):
+            writer.close()
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve_and_close, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with httpx.AsyncClient() as http:
+        yield VictoriaMetricsStore(http, f"http://127.0.0.1:{port}")
+    server.close()
+    for writer in serving.values():
+        writer.transport.abort()
+    await asyncio.gather(*serving)
+
+
+async def body_of(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    (length,) = [line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+    return await reader.readexactly(int(length.split(b":")[1]))
+
+
+async def test_pieces_arrive_as_one_body_and_connections_are_used_again_until_the_store_closes_them() -> None:
+    bodies: list[list[bytes]] = []
+    closed = asyncio.Event()
+
+    async def two_requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        bodies.append([])
+        for _ in range(2):
+            bodies[-1].append(await body_of(reader))
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    async with store_that(two_requests) as store:
+        await store.insert([memoryview(b"one")])
+        await store.insert([memoryview(b"tw"), memoryview(b"o")])
+        await asyncio.wait_for(closed.wait(), 5)
+        await store.insert([memoryview(b"three")])
+    assert bodies == [[b"one", b"two"], [b"three"]]
+
+
+async def test_a_store_that_says_no_is_unavailable() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await body_of(reader)
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nfull")
+
+    async with store_that(refuse) as store:
+        with pytest.raises(Unavailable, match=r"503.*full"):
+            await store.insert([memoryview(b"x")])
+
+
+@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"])
+async def test_a_store_that_goes_away_in_the_middle_is_unavailable(answer: bytes) -> None:
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await body_of(reader)
+        writer.write(answer)
+
+    async with store_that(break_off) as store:
+        with pytest.raises(Unavailable):
+            await store.insert([memoryview(b"x")])
+
+
+async def test_no_store_at_all_is_unavailable() -> None:
+    async with httpx.AsyncClient() as http:
+        with pytest.raises(Unavailable):
+            await VictoriaMetricsStore(http, f"http://127.0.0.1:{free_port()}").insert([memoryview(b"x")])
+
+
+@pytest.mark.parametrize("size", [1, 50_000_000], ids=["it does not answer", "it does not read"])
+def test_a_wedged_store_blocks_neither_the_writer_nor_its_end(size: int) -> None:
+    async def insert_and_give_up() -> None:
+        reached, over = asyncio.Event(), asyncio.Event()
+
+        async def wedge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            reached.set()
+            await over.wait()
+
+        async with store_that(wedge) as store:
+            inserting = asyncio.create_task(store.insert([memoryview(bytes(size))]))
+            await eventually(reached.is_set, 5, "the store was asked")
+            inserting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await inserting
+            over.set()
+
+    async def within_time() -> None:
+        await asyncio.wait_for(insert_and_give_up(), 10)
+
+    began_s = time.monotonic()
+    asyncio.run(within_time())
+    assert time.monotonic() - began_s < 10, "the sending thread did not end"
