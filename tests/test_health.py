@@ -6,7 +6,7 @@ import httpx
 from running_platform import Homes, RunningPlatform
 
 AGENTS = {"agent-house-health", "agent-flat-health", "agent-farm-health"}
-SERVICES = {"operator-health", "writer-s1-health", "reader-s1-health", "gateway-health"}
+SERVICES = {"operator-health", "ingest-s1-health", "writer-s1-health", "reader-s1-health", "gateway-health"}
 
 
 def test_every_process_serves_metrics_health_and_readiness(platform: RunningPlatform, homes: Homes) -> None:

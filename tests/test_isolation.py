@@ -5,13 +5,13 @@ said what to call it with.
 """
 
 import asyncio
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import nats
 import pytest
+from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 from running_platform import ALICE, BOB, Homes, RunningPlatform
@@ -19,8 +19,10 @@ from wattfleet_tenants import grants, subjects
 from wattfleet_tenants.home_file import HomeFile, read_home_file
 from wattfleet_tenants.household import mint_household_id
 from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.testing.builders import message
 from wattfleet_tenants.testing.waiting import eventually
+from wattfleet_tenants.wire import receipts
 
 SHARD = ShardId("s1")
 ARGUMENTS: dict[str, str] = {"number": "1", "step_s": "900", "by": "day"}
@@ -176,23 +178,35 @@ def foreign_subjects(homes: Homes) -> tuple[list[str], list[str]]:
         subjects.commands(bob),
         subjects.quarantine(SHARD, bob, "malformed"),
         f"{subjects.agent_inbox(bob)}.x",
+        f"{subjects.agent_inbox(homes.alice_house)}.x",
         f"{subjects.GATEWAY_INBOX}.x",
-        f"$JS.API.STREAM.PURGE.{subjects.measurement_stream(SHARD)}",
+        f"{subjects.INGEST_INBOX}.x",
+        *(subjects.bundles(SHARD, lane, "anyrun") for lane in Lane),
+        *(f"$JS.API.STREAM.PURGE.{subjects.bundle_stream(SHARD, lane)}" for lane in Lane),
+        f"$JS.ACK.{subjects.bundle_stream(SHARD, Lane.LIVE)}.{subjects.WRITER_CONSUMER}.1.1.1.1.1",
         "$JS.API.INFO",
         f"$KV.{subjects.HOUSEHOLDS_BUCKET}.{bob}",
+        f"$KV.{subjects.LEDGER_BUCKET}.{subjects.ledger_key(Lane.LIVE, 'anyrun')}",
         "$SYS.REQ.CLAIMS.UPDATE",
     ]
     listen = [
         ">",
         "m.>",
+        "m.*.*",
+        subjects.all_measurements(SHARD),
+        "b.>",
+        subjects.all_bundles(SHARD, Lane.LIVE),
         "c.*",
         subjects.measurements(SHARD, bob),
+        subjects.measurements(SHARD, homes.alice_house),
         subjects.commands(bob),
         f"{subjects.agent_inbox(bob)}.>",
         f"{subjects.GATEWAY_INBOX}.>",
+        f"{subjects.INGEST_INBOX}.>",
         "$JS.>",
         "$SYS.>",
         "_INBOX.>",
+        "_INBOX.*.>",
     ]
     return publish, listen
 
@@ -215,29 +229,58 @@ def test_a_home_s_credential_reaches_no_subject_of_another(
     asyncio.run(intrude())
 
 
+def test_a_home_cannot_stand_in_for_the_ingest_and_take_what_others_send(
+    platform: RunningPlatform, homes: Homes, tmp_path: Any
+) -> None:
+    """Of a queue group each message goes to one member: whoever joined would be sent a share of everybody's."""
+    home = read_home_file(platform.home_file(homes.alice_house))
+
+    async def intrude() -> None:
+        for subject in (subjects.all_measurements(SHARD), subjects.measurements(SHARD, homes.bob_farm), "m.>"):
+            async with Intruder(home, tmp_path) as intruder:
+                await intruder.nats.subscribe(subject, queue=subjects.INGEST_QUEUE)
+                await intruder.refused(subject)
+
+    asyncio.run(intrude())
+
+
 def test_an_acknowledgement_cannot_be_sent_into_another_home_s_subjects(
     platform: RunningPlatform, homes: Homes, tmp_path: Any
 ) -> None:
-    """JetStream answers to the reply subject that the publisher chose: only EDGE's rights may decide where that is."""
-    alice = read_home_file(platform.home_file(homes.alice_flat))
-    before = {household: platform.stored(household).keys() for household in (homes.bob_farm,)}
+    """The ingest may answer any home: so it must not answer where a publisher says, but only who has sent."""
+    alice, bob = (read_home_file(platform.home_file(home)) for home in (homes.alice_flat, homes.bob_farm))
+    before = platform.stored(bob.household).keys()
     replies = [
-        subjects.measurements(SHARD, homes.bob_farm),
-        f"$JS.API.STREAM.PURGE.{subjects.measurement_stream(SHARD)}",
-        f"$KV.{subjects.HOUSEHOLDS_BUCKET}.{homes.bob_farm}",
+        f"{subjects.agent_inbox(bob.household)}.token.1",
+        subjects.commands(bob.household),
+        subjects.measurements(SHARD, bob.household),
+        f"{subjects.agent_inbox(homes.alice_house)}.token.1",
+        f"{subjects.agent_inbox(alice.household)}",
+        *(f"$JS.API.STREAM.PURGE.{subjects.bundle_stream(SHARD, lane)}" for lane in Lane),
+        f"$KV.{subjects.HOUSEHOLDS_BUCKET}.{bob.household}",
     ]
 
     async def intrude() -> None:
-        async with Intruder(alice, tmp_path) as intruder:
+        async with Intruder(alice, tmp_path / "alice") as intruder, Intruder(bob, tmp_path / "bob") as victim:
+            heard: list[str] = []
+
+            async def hear(message: Msg) -> None:
+                heard.append(message.subject)
+
+            await victim.nats.subscribe(f"{subjects.agent_inbox(bob.household)}.>", cb=hear)
+            await victim.nats.subscribe(subjects.commands(bob.household), cb=hear)
+            await victim.nats.flush()
             own = subjects.measurements(SHARD, alice.household)
             for reply in replies:
                 await intruder.nats.publish(own, message(), reply=reply)
             with pytest.raises((NatsTimeoutError, NoRespondersError)):
                 await intruder.nats.request("m.s2." + alice.household, message(), timeout=TOO_LATE_S)
-            acknowledged = json.loads((await intruder.nats.request(own, message(sequence=2), timeout=10)).data)
-            assert acknowledged["stream"] == subjects.measurement_stream(SHARD)
+            # What was sent before is answered before, if it is answered at all.
+            assert (await intruder.nats.request(own, message(sequence=2), timeout=10)).data == receipts.ACKNOWLEDGED
+            await victim.nats.flush()
+            assert heard == []
 
+    for folder in ("alice", "bob"):
+        (tmp_path / folder).mkdir()
     asyncio.run(intrude())
-    assert platform.stored(homes.bob_farm).keys() == before[homes.bob_farm]
-    with platform.signed_in(BOB) as bob:
-        assert bob.get(f"/api/v1/households/{homes.bob_farm}/quarantine").json() == []
+    assert platform.stored(bob.household).keys() == before

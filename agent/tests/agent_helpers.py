@@ -16,7 +16,7 @@ from wattfleet_tenants.home_file import write_home_file
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.reading import INTERVAL_MS, HomeReadings
 from wattfleet_tenants.testing.nats_server import ShardBroker
-from wattfleet_tenants.wire import codec
+from wattfleet_tenants.wire import bundle, codec
 
 A_MINUTE_MS = 1_790_000_040_000
 KEYS = grants.generate_signing_keys()
@@ -85,16 +85,34 @@ async def agent(folder: Path, *arguments: object, **env: str) -> AsyncIterator[A
 
 
 async def take(broker: ShardBroker, most: int = 100_000) -> list[HomeReadings]:
-    """Takes up to `most` messages out of the stream, as the writer does when it has stored them."""
+    """Takes bundles out of the streams, the live ones first, as the writer does when it has stored them.
+
+    Stops when it has `most` messages or more.
+    """
     taken: list[HomeReadings] = []
     async with broker.operator() as client:
-        consumer = await client.jetstream().pull_subscribe_bind(
-            subjects.WRITER_CONSUMER, subjects.measurement_stream(broker.shard)
-        )
-        waiting = min(most, await broker.pending())
-        while len(taken) < waiting:
-            for message in await consumer.fetch(min(1000, waiting - len(taken)), timeout=5):
-                taken.append(codec.decode(message.data))
-                await message.ack()
-        await client.flush()
+        js = client.jetstream()
+        for lane in subjects.Lane:
+            stream = subjects.bundle_stream(broker.shard, lane)
+            consumer = await js.pull_subscribe_bind(subjects.WRITER_CONSUMER, stream)
+            for _ in range((await js.stream_info(stream)).state.messages):
+                if len(taken) >= most:
+                    break
+                (delivered,) = await consumer.fetch(1, timeout=5)
+                taken += [codec.decode(message) for message in bundle.decode(delivered.data).messages]
+                await delivered.ack_sync()
     return taken
+
+
+async def lanes(broker: ShardBroker) -> dict[subjects.Lane, list[HomeReadings]]:
+    """What is in each lane's stream, which stays there."""
+    found: dict[subjects.Lane, list[HomeReadings]] = {}
+    async with broker.operator() as client:
+        js = client.jetstream()
+        for lane in subjects.Lane:
+            stream = subjects.bundle_stream(broker.shard, lane)
+            state = (await js.stream_info(stream)).state
+            positions = range(state.first_seq, state.last_seq + 1) if state.messages else ()
+            payloads = [(await js.get_msg(stream, position)).data or b"" for position in positions]
+            found[lane] = [codec.decode(m) for payload in payloads for m in bundle.decode(payload).messages]
+    return found

@@ -10,6 +10,7 @@ from wattfleet_agent.__main__ import main
 from wattfleet_tenants.home_file import HomeFile, write_home_file
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.testing.data_plane import IngestProcess
 from wattfleet_tenants.testing.nats_server import ShardBroker
 from wattfleet_tenants.testing.programs import free_port
 from wattfleet_tenants.testing.waiting import eventually
@@ -123,7 +124,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 
 async def test_a_running_agent_tells_how_it_is_and_keeps_its_secrets(
-    broker: ShardBroker, household: HouseholdId, tmp_path: Path
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
 ) -> None:
     home, port = home_file(broker, household, tmp_path), free_port()
     health = {"WATTFLEET_HEALTH_PORT": str(port), "WATTFLEET_LOG_LEVEL": "DEBUG"}

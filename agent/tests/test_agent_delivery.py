@@ -1,4 +1,4 @@
-"""From the outbox to the stream of a real server, with everything in between dying at random."""
+"""From the outbox to the streams of a real server, with everything in between dying at random."""
 
 import asyncio
 import dataclasses
@@ -10,17 +10,20 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
-from agent_helpers import agent, home_file, minute, recording, take
-from nats.aio.client import Client
+from agent_helpers import KEYS, agent, home_file, lanes, minute, recording, take
 from wattfleet_agent.link import Link
+from wattfleet_agent.live import Commands, Live
 from wattfleet_agent.outbox import Outbox
 from wattfleet_agent.publisher import Publisher
+from wattfleet_agent.wiring import serving
 from wattfleet_tenants import subjects
-from wattfleet_tenants.adapters import jetstream
-from wattfleet_tenants.home_file import HomeFile, write_home_file
+from wattfleet_tenants.home_file import HomeFile, read_home_file, write_home_file
 from wattfleet_tenants.household import HouseholdId, mint_household_id
+from wattfleet_tenants.ingest.homes import MOST_UNSETTLED
 from wattfleet_tenants.reading import INTERVAL_MS, HomeReadings
+from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.telemetry.health import Health
+from wattfleet_tenants.testing.data_plane import IngestProcess
 from wattfleet_tenants.testing.nats_server import ShardBroker
 from wattfleet_tenants.testing.waiting import eventually
 
@@ -39,12 +42,8 @@ def by_sequence(messages: list[HomeReadings]) -> Outcome:
 @asynccontextmanager
 async def publishing(home: Path, outbox: Outbox, publisher: Publisher) -> AsyncIterator[Health]:
     """A link with `publisher` on it, in this process."""
-
-    async def serve(client: Client, current: HomeFile) -> None:
-        await publisher.serve(client, current.shard)
-
     health = Health("broker")
-    task = asyncio.create_task(Link(home, serve, publisher.refuse_all, health).run())
+    task = asyncio.create_task(Link(home, serving(Live(Commands()), publisher), publisher.refuse_all, health).run())
     try:
         yield health
     finally:
@@ -53,7 +52,7 @@ async def publishing(home: Path, outbox: Outbox, publisher: Publisher) -> AsyncI
 
 
 async def test_every_minute_of_a_recording_arrives_though_the_agent_is_killed_again_and_again(
-    broker: ShardBroker, household: HouseholdId, tmp_path: Path
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
 ) -> None:
     home, rows = home_file(broker, household, tmp_path), 12_000
     command = ["replay", recording(tmp_path / "house.csv", rows), "--home", home, "--time-zone", "UTC"]
@@ -79,7 +78,7 @@ async def test_every_minute_of_a_recording_arrives_though_the_agent_is_killed_ag
 
 
 async def test_a_second_replay_sends_the_same_times_and_values(
-    broker: ShardBroker, household: HouseholdId, tmp_path: Path
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
 ) -> None:
     home = home_file(broker, household, tmp_path)
     command = ["replay", recording(tmp_path / "house.csv", 500), "--home", home, "--time-zone", "UTC"]
@@ -95,7 +94,7 @@ async def test_a_second_replay_sends_the_same_times_and_values(
 
 
 async def test_a_server_that_is_killed_loses_nothing(
-    broker: ShardBroker, household: HouseholdId, tmp_path: Path
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
 ) -> None:
     home, rows = home_file(broker, household, tmp_path), 8000
     command = ["replay", recording(tmp_path / "house.csv", rows), "--home", home, "--time-zone", "UTC"]
@@ -109,28 +108,32 @@ async def test_a_server_that_is_killed_loses_nothing(
     assert set(by_sequence(await take(broker))) == set(range(1, rows + 1))
 
 
-async def test_a_full_stream_is_waited_for(broker: ShardBroker, household: HouseholdId, tmp_path: Path) -> None:
-    home, rows = home_file(broker, household, tmp_path), jetstream.BACKLOG_PER_HOUSEHOLD + 300
+async def test_a_full_share_of_the_backlog_is_waited_for(
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
+) -> None:
+    home, rows = home_file(broker, household, tmp_path), MOST_UNSETTLED + 300
     command = ["replay", recording(tmp_path / "house.csv", rows), "--home", home, "--time-zone", "UTC"]
     async with agent(tmp_path, *command) as running:
-        await eventually(lambda: running.lines("not acknowledged"), 60, "the stream is full")
-        assert {line["reason"] for line in running.lines("not acknowledged")} == {"full"}
-        assert await broker.pending() == jetstream.BACKLOG_PER_HOUSEHOLD
+        await eventually(lambda: running.lines("not acknowledged"), 60, "its share is full")
+        assert running.lines("not acknowledged")[0]["reason"] == "full"
+        waiting = await lanes(broker)
+        assert len(waiting[Lane.BACKLOG]) == MOST_UNSETTLED
         came = await take(broker, 1000)
-        assert await running.ends(20) == 0
+        assert await running.ends(60) == 0
     assert set(by_sequence(came + await take(broker))) == set(range(1, rows + 1))
 
 
 async def test_without_a_stream_the_agent_waits_and_then_goes_on(
-    broker: ShardBroker, household: HouseholdId, tmp_path: Path
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
 ) -> None:
     async with broker.operator() as client:
-        await client.jetstream().delete_stream(subjects.measurement_stream(broker.shard))
+        for lane in Lane:
+            await client.jetstream().delete_stream(subjects.bundle_stream(broker.shard, lane))
     outbox = Outbox(tmp_path / "o.db", household)
     outbox.append([minute(-i) for i in range(50)])
     publisher = Publisher(outbox, household, 0)
     async with publishing(home_file(broker, household, tmp_path), outbox, publisher):
-        await eventually(lambda: publisher.paused, 15, "the agent is refused")
+        await eventually(lambda: publisher.paused, 30, "the agent is not answered")
         assert outbox.state().waiting == 50
         await broker.ensure()
         await eventually(lambda: not outbox.state().waiting, 30, "all is acknowledged")
@@ -138,32 +141,72 @@ async def test_without_a_stream_the_agent_waits_and_then_goes_on(
 
 
 async def test_the_newest_minute_goes_first_then_the_oldest(
-    broker: ShardBroker, household: HouseholdId, tmp_path: Path
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
 ) -> None:
     outbox = Outbox(tmp_path / "o.db", household)
     outbox.append([minute(index) for index in (7, 3, 5, 9, 1)])
     async with publishing(home_file(broker, household, tmp_path), outbox, Publisher(outbox, household, 0)):
         await eventually(lambda: not outbox.state().waiting, 15, "all is acknowledged")
-    order = [message.interval_start_ms for message in await take(broker)]
-    assert order == [minute(index).interval_start_ms for index in (9, 1, 3, 5, 7)]
+    came = {
+        lane: [message.interval_start_ms for message in messages] for lane, messages in (await lanes(broker)).items()
+    }
+    assert came[Lane.LIVE] == [minute(9).interval_start_ms], "so the newest goes the way of what is live"
+    assert came[Lane.BACKLOG] == [minute(index).interval_start_ms for index in (1, 3, 5, 7)]
 
 
 async def test_a_minute_is_held_back_until_its_end_and_the_homes_phase(
-    broker: ShardBroker, household: HouseholdId, tmp_path: Path
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
 ) -> None:
-    now_s = [minute(1).interval_start_ms / 1000 + 4.9]
+    now_s = [minute(2).interval_start_ms / 1000 - 0.2]
+    home = home_file(broker, household, tmp_path)
+    write_home_file(home, dataclasses.replace(read_home_file(home), send_phase_ms=59_900))
     outbox = Outbox(tmp_path / "o.db", household)
     outbox.append([minute(0), minute(-1)])
-    publisher = Publisher(outbox, household, 5000, lambda: now_s[0])
-    async with publishing(home_file(broker, household, tmp_path), outbox, publisher):
+    publisher = Publisher(outbox, household, 0, lambda: now_s[0])
+    async with publishing(home, outbox, publisher):
         await eventually(lambda: outbox.state().waiting == 1, 15, "the older minute is acknowledged")
         assert outbox.newest(2**53) is not None
         now_s[0] += 0.2
         await eventually(lambda: not outbox.state().waiting, 15, "the newer one follows when its time has come")
 
 
+async def test_another_phase_is_kept_to_from_the_next_connection_on(
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
+) -> None:
+    home = broker.home_file(household, KEYS.public_pem)
+    path = tmp_path / "home.json"
+    write_home_file(path, dataclasses.replace(home, send_phase_ms=30_000))
+    outbox = Outbox(tmp_path / "o.db", household)
+    outbox.append([minute(0), minute(1)])
+    publisher = Publisher(outbox, household, 0, lambda: minute(2).interval_start_ms / 1000 + 20)
+    async with publishing(path, outbox, publisher) as health:
+        await eventually(lambda: outbox.state().waiting == 1, 15, "the older minute is acknowledged")
+        write_home_file(path, dataclasses.replace(home, send_phase_ms=10_000))
+        broker.server.kill()
+        await eventually(lambda: "broker" in health.troubles, 15, "the connection is lost")
+        assert outbox.state().waiting == 1, "the newer one was held back"
+        broker.server.start()
+        await eventually(lambda: not outbox.state().waiting, 30, "it is sent at the new time")
+
+
+async def test_an_ingest_that_is_killed_again_and_again_loses_nothing(
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
+) -> None:
+    home, rows = home_file(broker, household, tmp_path), 12_000
+    command = ["replay", recording(tmp_path / "house.csv", rows), "--home", home, "--time-zone", "UTC"]
+    came: list[HomeReadings] = []
+    async with agent(tmp_path, *command) as running:
+        for _ in range(3):
+            await eventually(broker.pending, 30, "messages arrive")
+            ingest.kill()
+            came += await take(broker)
+            ingest.start()
+        assert await running.ends(90) == 0
+    assert set(by_sequence(came + await take(broker))) == set(range(1, rows + 1))
+
+
 async def test_what_is_asked_for_again_is_sent_again(
-    broker: ShardBroker, household: HouseholdId, tmp_path: Path
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
 ) -> None:
     home = home_file(broker, household, tmp_path)
     arguments = ["--home", home, "--sensor", "simulated:flat", "--history", 1]
@@ -176,18 +219,21 @@ async def test_what_is_asked_for_again_is_sent_again(
         async with agent(tmp_path, "resend", "--home", home, "--since", since) as resend:
             assert await resend.ends(10) == 0
 
+        taken: list[HomeReadings] = []
+
         async def came_again() -> bool:
-            return await broker.pending() >= 1440
+            taken.extend(await take(broker))
+            return len(taken) >= 1440
 
         await eventually(came_again, 20, "the running agent sends all of it again")
         running.process.terminate()
         assert await running.ends(2.5) == 0
-    again = by_sequence(await take(broker))
+    again = by_sequence(taken + await take(broker))
     assert {sequence: again[sequence] for sequence in first} == first
 
 
 async def test_history_is_filled_once_however_often_the_agent_dies(
-    broker: ShardBroker, household: HouseholdId, tmp_path: Path
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
 ) -> None:
     home = home_file(broker, household, tmp_path)
     arguments = ["--home", home, "--sensor", "simulated:flat", "--history", 3]
@@ -215,7 +261,7 @@ async def test_history_is_filled_once_however_often_the_agent_dies(
 
 @pytest.mark.parametrize("trouble", ["expired", "damaged"])
 async def test_a_home_that_lost_its_credential_takes_the_renewed_one(
-    broker: ShardBroker, household: HouseholdId, tmp_path: Path, trouble: str
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path, trouble: str
 ) -> None:
     home = home_file(broker, household, tmp_path)
     good = broker.home_file(household)
@@ -231,7 +277,7 @@ async def test_a_home_that_lost_its_credential_takes_the_renewed_one(
 
 
 async def test_a_home_whose_publishing_is_denied_keeps_its_minutes(
-    broker: ShardBroker, household: HouseholdId, tmp_path: Path
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
 ) -> None:
     home, other = tmp_path / "home.json", mint_household_id()
     # A credential of another household: connecting works, publishing in our name does not.

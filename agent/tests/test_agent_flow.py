@@ -1,41 +1,39 @@
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wattfleet_agent import answers
 from wattfleet_agent.backoff import Backoff
-from wattfleet_agent.publisher import send_phase_ms
 from wattfleet_agent.window import MOST_IN_FLIGHT, Window
-from wattfleet_tenants.household import mint_household_id
+from wattfleet_tenants.home_file import HomeFile, read_home_file, write_home_file
+from wattfleet_tenants.household import HouseholdId, mint_household_id
+from wattfleet_tenants.shard import ShardId
 
 
 @pytest.mark.parametrize(
     ("headers", "body", "verdict"),
     [
-        (None, {"stream": "M-s1", "seq": 7}, answers.STORED),
-        (None, {"stream": "M-s1", "seq": 7, "duplicate": True}, answers.STORED),
-        ({"Status": "503"}, "", "no-responders"),
-        (None, {"error": {"code": 503, "description": "maximum messages per subject exceeded"}}, answers.FULL),
-        (None, {"error": {"code": 503, "description": "maximum bytes exceeded"}}, answers.FULL),
-        (None, {"error": {"code": 500, "description": "insufficient resources"}}, "refused"),
-        (None, {"error": "no"}, "refused"),
-        (None, {"stream": "M-s1", "seq": 0}, "unreadable"),
-        (None, {"stream": "M-s1"}, "unreadable"),
-        (None, {"seq": 3}, "unreadable"),
-        (None, [1], "unreadable"),
-        (None, "", "unreadable"),
-        (None, "+ACK", "unreadable"),
+        (None, b"ok", answers.STORED),
+        (None, b"full", answers.FULL),
+        (None, b"busy", answers.BUSY),
+        ({"Status": "503"}, b"", "no-responders"),
+        ({"Status": "503"}, b"ok", "no-responders"),
+        (None, b"", "unreadable"),
+        (None, b"OK", "unreadable"),
+        (None, b"ok\n", "unreadable"),
+        (None, b"\xff", "unreadable"),
+        (None, b'{"stream":"M-s1","seq":7}', "unreadable"),
     ],
 )
-def test_only_a_real_acknowledgement_counts_as_stored(headers: dict[str, str], body: object, verdict: str) -> None:
-    text = body if isinstance(body, str) else json.dumps(body)
-    assert answers.verdict(headers, text.encode()) == verdict
+def test_only_a_receipt_counts_as_stored(headers: dict[str, str], body: bytes, verdict: str) -> None:
+    assert answers.verdict(headers, body) == verdict
 
 
 @given(st.binary(max_size=60))
 def test_no_answer_breaks_the_agent(body: bytes) -> None:
-    assert answers.verdict(None, body) in (answers.STORED, answers.FULL, "refused", "unreadable")
+    assert answers.verdict(None, body) in (answers.STORED, answers.FULL, answers.BUSY, "unreadable")
 
 
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=60))
@@ -81,10 +79,35 @@ def test_what_is_not_answered_in_time_is_given_up() -> None:
     assert 2 in window
 
 
-def test_homes_are_spread_over_the_minute_each_always_at_its_place() -> None:
-    homes = [mint_household_id() for _ in range(2000)]
-    phases = [send_phase_ms(home) for home in homes]
-    assert phases == [send_phase_ms(home) for home in homes]
-    in_each_tenth = [sum(1 for phase in phases if phase // 5000 == tenth) for tenth in range(10)]
+@pytest.fixture
+def written(tmp_path: Path, household: HouseholdId) -> Path:
+    """A home file as the platform writes it."""
+    path = tmp_path / "home.json"
+    write_home_file(path, HomeFile(household, ShardId("s1"), (), "", "", send_phase_ms=59_900))
+    return path
+
+
+def test_a_home_file_says_when_in_the_minute_the_home_sends(written: Path) -> None:
+    assert read_home_file(written).send_phase_ms == 59_900
+
+
+@pytest.mark.parametrize("wrong", [-1, 60_000, "5", 1.5, True, None])
+def test_a_phase_outside_of_the_minute_is_named(written: Path, wrong: object) -> None:
+    written.write_text(json.dumps(json.loads(written.read_text()) | {"send_phase_ms": wrong}))
+    with pytest.raises(ValueError, match="field 'send_phase_ms'"):
+        read_home_file(written)
+
+
+def test_homes_of_an_older_platform_are_spread_over_the_minute_each_always_at_its_place(written: Path) -> None:
+    fields = json.loads(written.read_text())
+    del fields["send_phase_ms"]
+
+    def phase_ms() -> int:
+        written.write_text(json.dumps(fields | {"household": mint_household_id()}))
+        assert read_home_file(written) == read_home_file(written)
+        return read_home_file(written).send_phase_ms
+
+    phases = [phase_ms() for _ in range(2000)]
+    in_each_tenth = [sum(1 for phase in phases if phase // 6000 == tenth) for tenth in range(10)]
     assert sum(in_each_tenth) == 2000
     assert min(in_each_tenth) > 120

@@ -3,11 +3,10 @@
 A minute that has just ended goes first, so that it never queues behind a backlog; then the oldest. Each message is a
 request whose reply subject ends in its sequence number, below a random token that nobody else can guess: an
 acknowledgement cannot be forged by another household, and a late one still counts. The end of a minute is one moment
-for all homes, so each holds its minute back by a phase of its own.
+for all homes, so each holds its minute back by the phase that the platform gave it.
 """
 
 import asyncio
-import hashlib
 import logging
 import secrets
 import sqlite3
@@ -28,31 +27,30 @@ from wattfleet_agent.window import Window
 
 logger = logging.getLogger(__name__)
 
-_PHASES_MS = 50_000
-"""Spread over most of the minute; the rest is left for the message to arrive before the next one ends."""
 _BACKOFF_BASE_S = 0.25
 _BACKOFF_MOST_S = 30.0
-_WHEN_FULL_MOST_S = 2.0
-"""A full stream drains within seconds, and asking costs one message."""
+_MOST_WHEN_CROWDED_S = 2.0
+"""Room comes back within seconds, and asking for it costs one message."""
+_CROWDED = (answers.FULL, answers.BUSY)
 _SETTLE_AT = 512
 _SETTLE_EVERY_S = 0.25
 _LOOK_EVERY_S = 1.0
-
-
-def send_phase_ms(household: HouseholdId) -> int:
-    """How long after a minute's end `household` sends it: always the same, anywhere from 0 to 50 s."""
-    return int.from_bytes(hashlib.sha256(household.encode()).digest()[:8]) % _PHASES_MS
+_LOOK_WHEN_IDLE_EVERY_S = 5.0
+"""When nothing waited at the last look; a minute that is recorded or due is sent at once all the same."""
 
 
 class Publisher:
-    """Empties the outbox over one connection after the other."""
+    """Empties the outbox over one connection after the other.
+
+    phase_ms: how long after its end a minute is sent, 0 to 59,999; it may be changed while nothing is served.
+    """
 
     def __init__(
         self, outbox: Outbox, household: HouseholdId, phase_ms: int, clock: Callable[[], float] = time.time
     ) -> None:
         self._outbox = outbox
         self._household = household
-        self._phase_ms = phase_ms
+        self.phase_ms = phase_ms
         self._clock = clock
         self._backoff = Backoff(_BACKOFF_BASE_S, _BACKOFF_MOST_S)
         self._awake = asyncio.Event()
@@ -65,6 +63,7 @@ class Publisher:
         self._paused_until_s = 0.0
         self._passed: Waiting | None = None
         self._newest_ms = -1
+        self._idle = False
 
     def look(self) -> None:
         """Something was put into the outbox."""
@@ -100,14 +99,16 @@ class Publisher:
 
     def _choose(self) -> list[Waiting]:
         """What to send now: the newest minute when it was not sent before, then the oldest that wait."""
+        self._idle = False
         room = self._window.room
         if not room or self.paused:
             return []
-        begun_before_ms = int(self._clock() * 1000) - INTERVAL_MS - self._phase_ms
+        begun_before_ms = self._now_ms() - INTERVAL_MS - self.phase_ms
         chosen = self._newest(begun_before_ms)
         if len(chosen) == room:
             return chosen
         backlog = self._outbox.waiting(self._passed, begun_before_ms, room - len(chosen))
+        self._idle = not backlog and not self._passed
         if backlog:
             self._passed = backlog[-1]
         elif self._passed:
@@ -146,17 +147,26 @@ class Publisher:
         self._passed, self._newest_ms = None, -1
         if self.paused:
             return  # the rest of a group that failed together
-        wait_s = self._backoff.next_s(_WHEN_FULL_MOST_S if reason == answers.FULL else None)
+        wait_s = self._backoff.next_s(_MOST_WHEN_CROWDED_S if reason in _CROWDED else None)
         self._paused_until_s = time.monotonic() + wait_s
         logger.warning("not acknowledged", extra={"household": self._household, "reason": reason, "wait_s": wait_s})
 
     async def _wait(self) -> None:
         pause_s = self._paused_until_s - time.monotonic()
+        look_s = _LOOK_WHEN_IDLE_EVERY_S if self._idle else _LOOK_EVERY_S
+        within_s = min(look_s, self._until_due_s(), pause_s if pause_s > 0 else look_s)
         try:
-            await asyncio.wait_for(self._awake.wait(), pause_s if 0 < pause_s < _LOOK_EVERY_S else _LOOK_EVERY_S)
+            await asyncio.wait_for(self._awake.wait(), within_s)
         except TimeoutError:
             return
         self._awake.clear()
+
+    def _until_due_s(self) -> float:
+        """How long until the next minute is due: homes are as evenly spread as their phases, not by when they look."""
+        return (INTERVAL_MS - (self._now_ms() - self.phase_ms) % INTERVAL_MS) / 1000
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
 
     def _settle_now_and_then(self) -> None:
         waited = time.monotonic() - self._settled_at_s > _SETTLE_EVERY_S

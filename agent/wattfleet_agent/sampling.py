@@ -63,7 +63,7 @@ class Sampler:
     """Reads the sensor every second and hands out samples and finished minutes.
 
     on_sample(at_ms, sample) and on_minute(minute) are called in the event loop. on_clock_set_back(at_ms) tells that the
-    clock now says `at_ms` although it was later before.
+    clock now says `at_ms` although it was later before. least_samples: of a minute, for it to have a mean.
     """
 
     def __init__(
@@ -73,13 +73,14 @@ class Sampler:
         on_minute: Callable[[Minute], None],
         on_clock_set_back: Callable[[int], None],
         clock: Callable[[], float] = time.time,
+        least_samples: int = LEAST_SAMPLES,
     ) -> None:
         self._sensor = sensor
         self._on_sample = on_sample
         self._on_minute = on_minute
         self._on_clock_set_back = on_clock_set_back
         self._clock = clock
-        self._means = MinuteMeans()
+        self._means = MinuteMeans(least_samples)
         self._last_ms = 0
 
     def sample(self) -> None:

@@ -12,11 +12,11 @@ from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.telemetry.health import Health, serve_health
 
 from wattfleet_agent.history import History
-from wattfleet_agent.link import Link, read_home
+from wattfleet_agent.link import Link, Serve, read_home
 from wattfleet_agent.live import Commands, Live
 from wattfleet_agent.outbox import Outbox
 from wattfleet_agent.outbox_file import lock
-from wattfleet_agent.publisher import Publisher, send_phase_ms
+from wattfleet_agent.publisher import Publisher
 from wattfleet_agent.recorded_house import RecordedHouse
 from wattfleet_agent.recorder import Recorder
 from wattfleet_agent.replay import Replay, Replayed
@@ -45,24 +45,31 @@ async def run(home_path: Path, outbox_path: Path, sensor: SimulatedHome, history
 
 def _jobs(home_path: Path, outbox: Outbox, sensor: SimulatedHome, history_days: int) -> list[Job]:
     health = Health("broker", "outbox", "sensor")
-    household = read_home(home_path).household
-    publisher = Publisher(outbox, household, send_phase_ms(household))
-    recorder = Recorder(outbox, household, publisher.look)
+    home = read_home(home_path)
+    publisher = Publisher(outbox, home.household, home.send_phase_ms)
+    recorder = Recorder(outbox, home.household, publisher.look)
     live, watch = Live(Commands()), Watch(outbox, health)
-
-    async def serve(client: Client, home: HomeFile) -> None:
-        await live.listen(client, home)
-        await publisher.serve(client, home.shard)
 
     def on_sample(at_ms: int, sample: Sample) -> None:
         watch.sampled()
         live.offer(at_ms, sample)
 
-    link = Link(home_path, serve, publisher.refuse_all, health)
+    link = Link(home_path, serving(live, publisher), publisher.refuse_all, health)
     sampler = Sampler(sensor, on_sample, recorder.record, recorder.clock_set_back)
     serve_health(health)
     history = [History(sensor, outbox, publisher.look).fill(history_days)] if history_days else []
     return [link.run(), sampler.run(), live.run(), watch.run(), health.keep_beating(), *history]
+
+
+def serving(live: Live, publisher: Publisher) -> Serve:
+    """What a measured home does on each connection: obeys live commands, sends at the time that its home file says."""
+
+    async def serve(client: Client, home: HomeFile) -> None:
+        await live.listen(client, home)
+        publisher.phase_ms = home.send_phase_ms
+        await publisher.serve(client, home.shard)
+
+    return serve
 
 
 async def replay(home_path: Path, outbox_path: Path, house: RecordedHouse) -> Replayed:

@@ -1,6 +1,7 @@
 """Hand-written fakes of the operator's own ports: a world in memory that can fail once, at any outside call."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -11,11 +12,14 @@ from wattfleet_tenants.crd import Household, HouseholdStatus, Metadata, Shard, S
 from wattfleet_tenants.credentials import Identity, creds_file, new_identity, scoped_user_token
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.placement import Place
 from wattfleet_tenants.shard import ShardId
 
 S1 = ShardId("s1")
 SERVERS = ("nats://127.0.0.1:4222",)
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+BROKER_AHEAD = timedelta(hours=3)
+"""The broker's clock is not the operator's."""
 
 
 class Crash(Exception):
@@ -45,7 +49,9 @@ class FakeBroker:
     accounts: set[ShardId] = field(default_factory=set)
     streams: set[ShardId] = field(default_factory=set)
     assigned: set[tuple[ShardId, HouseholdId]] = field(default_factory=set)
-    in_stream: dict[HouseholdId, int] = field(default_factory=dict)
+    left: dict[HouseholdId, datetime] = field(default_factory=dict)
+    oldest: datetime | None = None
+    quarantined: set[HouseholdId] = field(default_factory=set)
     revoked: set[str] = field(default_factory=set)
     minted: list[Credential] = field(default_factory=list)
     clock: Callable[[], datetime] = lambda: NOW
@@ -61,18 +67,34 @@ class FakeBroker:
         assert shard in self.accounts
         self.calls("ensure streams", lambda: self.streams.add(shard))
 
+    @property
+    def now(self) -> datetime:
+        return self.clock() + BROKER_AHEAD
+
     async def assign(self, shard: ShardId, household: HouseholdId) -> None:
-        self.calls("assign", lambda: self.assigned.add((shard, household)))
+        self.calls("assign", lambda: self._assign(shard, household))
+
+    def _assign(self, shard: ShardId, household: HouseholdId) -> None:
+        self.assigned.add((shard, household))
+        self.left.pop(household, None)
+
+    async def leave(self, shard: ShardId, household: HouseholdId) -> datetime | None:
+        if (shard, household) in self.assigned and household not in self.left:
+            self.calls("leave", lambda: self.left.update({household: self.now}))
+        return self.left.get(household)
+
+    async def oldest_waiting(self, shard: ShardId) -> datetime | None:
+        return self.oldest
 
     async def unassign(self, shard: ShardId, household: HouseholdId) -> None:
-        self.calls("unassign", lambda: self.assigned.discard((shard, household)))
+        self.calls("unassign", lambda: self._unassign(shard, household))
 
-    async def waiting(self, shard: ShardId, household: HouseholdId) -> int:
-        self.calls("waiting")
-        return self.in_stream.get(household, 0)
+    def _unassign(self, shard: ShardId, household: HouseholdId) -> None:
+        self.assigned.discard((shard, household))
+        self.left.pop(household, None)
 
-    async def purge(self, shard: ShardId, household: HouseholdId) -> None:
-        self.calls("purge", lambda: self.in_stream.update({household: 0}))
+    async def purge_quarantine(self, shard: ShardId, household: HouseholdId) -> None:
+        self.calls("purge quarantine", lambda: self.quarantined.discard(household))
 
     async def accepts(self, shard: ShardId, credential: Credential) -> bool:
         return credential.user_key not in self.revoked and credential.signing_key == self.signing_key.public_key
@@ -192,9 +214,12 @@ class FakeResources:
     def shard(self, shard: ShardId) -> Shard | None:
         return next((s for s in self.shards() if s.id == shard), None)
 
-    def place(self, household: Household, shard: ShardId) -> None:
-        placed = household.model_copy(update={"status": household.status.model_copy(update={"shard": shard})})
-        self.calls("place", lambda: self.add(placed))
+    def phases(self, shard: ShardId) -> Mapping[int | None, int]:
+        return Counter(h.status.send_phase_ms for h in self.households() if h.status.shard == shard)
+
+    def place(self, household: Household, place: Place) -> None:
+        found = {"shard": place.shard, "send_phase_ms": place.send_phase_ms}
+        self.calls("place", lambda: self.add(_with_status(household, **found)))
 
     def finish(self, resource: Household | Shard) -> None:
         self.calls("finish", lambda: self.kept.pop(resource.metadata.name, None) and None)
@@ -237,5 +262,9 @@ def wish(household: HouseholdId, deleted: bool = False, **spec: object) -> House
     )
 
 
-def placed(household: Household, shard_id: ShardId = S1) -> Household:
-    return household.model_copy(update={"status": HouseholdStatus(shard=shard_id)})
+def placed(household: Household, shard_id: ShardId = S1, send_phase_ms: int | None = None) -> Household:
+    return household.model_copy(update={"status": HouseholdStatus(shard=shard_id, send_phase_ms=send_phase_ms)})
+
+
+def _with_status(household: Household, **found: object) -> Household:
+    return household.model_copy(update={"status": household.status.model_copy(update=found)})

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from operator_fakes import NOW, S1, Crash, FakeWorld, placed, shard, wish
+from operator_fakes import BROKER_AHEAD, NOW, S1, Crash, FakeWorld, placed, shard, wish
 from wattfleet_operator.credential import LIFETIME, RENEWED_BEFORE, read_credential
 from wattfleet_operator.errors import NotYet, Refused
 from wattfleet_operator.household import ERASED_AGAIN_AFTER, reconcile
 from wattfleet_tenants.crd import ConditionType, Household, HouseholdStatus
-from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.shard import ShardId
 
 
@@ -49,6 +49,7 @@ async def test_a_household_is_born_placed_first_assigned_second_and_given_a_home
     assert status.credential_expires == NOW + LIFETIME
     home = fake.homes.files[household]
     assert (home.household, home.shard, home.servers) == (household, S1, fake.broker.servers)
+    assert home.send_phase_ms == status.send_phase_ms == 0
     assert "PUBLIC KEY" in home.command_key
 
 
@@ -61,11 +62,39 @@ async def test_a_second_look_changes_nothing(fake: FakeWorld, household: Househo
     assert (len(fake.broker.minted), len(fake.homes.disclosed)) == (1, 1)
 
 
+async def test_each_household_of_a_shard_sends_at_a_time_of_its_own_and_stays_at_it(fake: FakeWorld) -> None:
+    homes = [mint_household_id() for _ in range(60)]
+    phases = [(await born(fake, home)).send_phase_ms for home in homes]
+    assert sorted(phase_ms // 1000 for phase_ms in phases if phase_ms is not None) == list(range(60))
+    assert [(await look(fake, home)).send_phase_ms for home in homes] == phases
+    assert [fake.homes.files[home].send_phase_ms for home in homes] == phases
+
+
+async def test_a_household_that_an_older_platform_placed_stays_there_and_gets_its_time(
+    fake: FakeWorld, household: HouseholdId
+) -> None:
+    fake.resources.add(shard("s2"))
+    fake.resources.add(placed(wish(mint_household_id()), send_phase_ms=0))
+    fake.resources.add(placed(wish(household)))
+    status = await look(fake, household)
+    assert (status.shard, status.send_phase_ms) == (S1, 37_000)
+    assert fake.homes.files[household].send_phase_ms == 37_000
+
+
+ERASE, RETAIN = {"deletionPolicy": "Erase"}, {"deletionPolicy": "Retain"}
+
+
 @pytest.mark.parametrize("done_before_crash", [False, True])
 @pytest.mark.parametrize(
     ("specs", "deleted"),
-    [([{}], False), ([{}, {"suspended": True}], False), ([{}, {"suspended": True}, {}], False), ([{}, {}], True)],
-    ids=["birth", "suspension", "return", "end"],
+    [
+        ([{}], False),
+        ([{}, {"suspended": True}], False),
+        ([{}, {"suspended": True}, {}], False),
+        ([{}, ERASE], True),
+        ([{}, RETAIN], True),
+    ],
+    ids=["birth", "suspension", "return", "end", "end-with-its-readings-kept"],
 )
 async def test_a_crash_at_any_outside_call_converges_to_the_same_world(
     household: HouseholdId, specs: list[dict[str, object]], deleted: bool, done_before_crash: bool
@@ -151,41 +180,99 @@ async def test_a_suspended_household_keeps_its_place_and_loses_its_credential_un
     assert fake.broker.minted[1].user_key not in fake.broker.revoked
 
 
-async def test_a_deleted_household_is_revoked_purged_unassigned_erased_and_erased_again_later(
+async def test_a_deleted_household_leaves_is_drained_unassigned_erased_and_erased_again_later(
     fake: FakeWorld, household: HouseholdId
 ) -> None:
     await born(fake, household)
     fake.store.series.add(household)
+    fake.broker.quarantined.add(household)
     change(fake, household, deleted=True)
     fake.calls.made.clear()
     with pytest.raises(NotYet) as caught:
         await look(fake, household)
     kept = [call for call in fake.calls.made if not call.startswith("keep")]
-    assert kept == ["revoke", "remove home file", "purge", "unassign", "erase"]
+    assert kept == ["revoke", "remove home file", "leave", "unassign", "purge quarantine", "erase"]
     assert (caught.value.reason, caught.value.retry_in_s) == ("Erasing", ERASED_AGAIN_AFTER.total_seconds())
     fake.store.series.add(household)  # a late redelivery
+    fake.broker.quarantined.add(household)
     fake.passes(ERASED_AGAIN_AFTER)
     await look(fake, household)
-    assert household not in fake.store.series
+    assert household not in fake.store.series | fake.broker.quarantined
     assert household not in fake.resources.kept
     assert not [name for name in fake.vault.texts if household in name]
 
 
-async def test_a_deleted_household_whose_readings_are_retained_leaves_when_all_are_stored(
+@pytest.mark.parametrize("policy", [ERASE, RETAIN])
+async def test_a_household_leaves_when_nothing_from_before_waits_in_its_shard_any_more(
+    fake: FakeWorld, household: HouseholdId, policy: dict[str, object]
+) -> None:
+    await born(fake, household)
+    fake.broker.oldest = fake.broker.now - timedelta(seconds=20)
+    change(fake, household, deleted=True, **policy)
+    with pytest.raises(NotYet) as caught:
+        await look(fake, household)
+    assert (caught.value.reason, caught.value.message) == (
+        "Draining",
+        "readings of 14:59:40 UTC wait in its shard, and it left at 15:00:00",
+    )
+    assert (S1, household) in fake.broker.assigned, "what it sent is stored, not refused"
+    fake.passes(timedelta(seconds=30))
+    fake.broker.oldest = NOW + BROKER_AHEAD
+    with pytest.raises(NotYet, match="wait in its shard"):
+        await look(fake, household)
+    fake.broker.oldest = NOW + BROKER_AHEAD + timedelta(microseconds=1)
+    await ended(fake, household)
+    assert not fake.broker.assigned
+
+
+async def ended(fake: FakeWorld, household: HouseholdId) -> None:
+    """Looks until the household is let go."""
+    for _ in range(3):
+        try:
+            await look(fake, household)
+        except NotYet as error:
+            fake.passes(timedelta(seconds=error.retry_in_s))
+        else:
+            break
+    assert household not in fake.resources.kept
+
+
+async def test_readings_that_are_retained_are_all_stored_and_none_is_erased(
     fake: FakeWorld, household: HouseholdId
 ) -> None:
     await born(fake, household)
     fake.store.series.add(household)
-    fake.broker.in_stream[household] = 3
-    change(fake, household, deleted=True, deletionPolicy="Retain")
-    with pytest.raises(NotYet, match="3 of its readings are not stored yet"):
-        await look(fake, household)
-    assert (S1, household) in fake.broker.assigned
-    fake.broker.in_stream[household] = 0
-    await look(fake, household)
-    assert household in fake.store.series
-    assert household not in fake.resources.kept
+    fake.broker.quarantined.add(household)
+    change(fake, household, deleted=True, **RETAIN)
+    await ended(fake, household)
+    assert household in fake.store.series & fake.broker.quarantined
     assert not fake.broker.assigned
+
+
+async def test_a_store_that_is_away_keeps_a_household_from_leaving_and_says_so(
+    fake: FakeWorld, household: HouseholdId
+) -> None:
+    await born(fake, household)
+    fake.broker.oldest, fake.store.answers = fake.broker.now, False
+    change(fake, household, deleted=True)
+    with pytest.raises(NotYet) as caught:
+        await look(fake, household)
+    assert caught.value.reason == "StoreNotReady"
+    fake.broker.oldest, fake.store.answers = None, True
+    await ended(fake, household)
+
+
+async def test_a_household_that_is_wished_for_again_before_it_has_left_stays(
+    fake: FakeWorld, household: HouseholdId
+) -> None:
+    await born(fake, household)
+    fake.broker.oldest = fake.broker.now
+    change(fake, household, deleted=True)
+    with pytest.raises(NotYet, match="wait in its shard"):
+        await look(fake, household)
+    change(fake, household)
+    assert (await look(fake, household)).ready
+    assert not fake.broker.left
 
 
 async def test_a_household_that_was_never_placed_ends_without_a_trace(fake: FakeWorld, household: HouseholdId) -> None:
@@ -205,6 +292,7 @@ Broken = Callable[[FakeWorld], None]
         (lambda fake: fake.resources.add(shard(acceptNewHouseholds=False)), "NoShardHasRoom"),
         (lambda fake: fake.resources.shards()[0].status.edge_urls.clear(), "ShardNotReady"),
         (lambda fake: setattr(fake.store, "answers", False), "StoreNotReady"),
+        (lambda fake: setattr(fake.workloads, "trouble", "IngestNotReady"), "IngestNotReady"),
         (lambda fake: setattr(fake.workloads, "trouble", "WriterNotReady"), "WriterNotReady"),
         (lambda fake: setattr(fake.workloads, "trouble", "ReaderNotReady"), "ReaderNotReady"),
     ],

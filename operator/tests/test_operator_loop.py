@@ -1,7 +1,7 @@
 """The loop over a real folder of resources and a world in memory: who is looked at, and what it reports."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from wattfleet_operator.ports import World
 from wattfleet_tenants.adapters.resource_folder import ResourceFolder
 from wattfleet_tenants.crd import ConditionType, Household, Metadata, Shard
 from wattfleet_tenants.household import HouseholdId, mint_household_id
+from wattfleet_tenants.placement import Place
+from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.waiting import eventually
 
 
@@ -157,3 +159,45 @@ def test_deleting_is_a_wish_like_any_other(tmp_path: Path, household: HouseholdI
     folder.apply(deleted)
     (resource,) = FolderResources(folder).households()
     assert resource.metadata.deletion_timestamp == NOW
+
+
+def test_who_is_carried_is_known_without_reading_all_files_at_each_birth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, looks = ResourceFolder(tmp_path), 0
+    homes = [wish(mint_household_id()) for _ in range(20)]
+    for home in homes:
+        folder.apply(home)
+    resources, households = FolderResources(folder), folder.households
+
+    def counted() -> Iterator[Household]:
+        nonlocal looks
+        looks += 1
+        return households()
+
+    monkeypatch.setattr(folder, "households", counted)
+    for turn, home in enumerate(homes):
+        assert sum(resources.phases(S1).values()) == turn
+        resources.place(home, Place(S1, turn * 100))
+    resources.place(homes[0], Place(S1, 5000))
+    resources.finish(homes[1])
+    assert looks == 1
+    remembered = {phase_ms: count for phase_ms, count in resources.phases(S1).items() if count}
+    assert remembered == {5000: 1, **{turn * 100: 1 for turn in range(2, 20)}}
+    resources.households()
+    assert resources.phases(S1) == remembered, "the files say the same"
+    assert resources.phases(ShardId("s2")) == {}
+
+
+async def test_a_minute_s_births_share_the_minute(fleet: Fleet) -> None:
+    homes = [mint_household_id() for _ in range(30)]
+    for home in homes:
+        fleet.folder.apply(wish(home))
+    for home in homes:
+        await fleet.household_is(home, "Ready")
+    seconds = {
+        resource.status.send_phase_ms // 1000
+        for home in homes
+        if (resource := fleet.folder.household(home)) and resource.status.send_phase_ms is not None
+    }
+    assert len(seconds) == len(homes)

@@ -8,9 +8,16 @@ from pathlib import Path
 import nats
 import pytest
 from nats.aio.client import Client, RawCredentials
+from nats.aio.msg import Msg
 from wattfleet_operator.adapters.folder_vault import FolderVault
 from wattfleet_operator.adapters.nats_broker import NatsBroker
-from wattfleet_operator.adapters.nats_identities import NatsIdentities, gateway_credential, writer_credential
+from wattfleet_operator.adapters.nats_identities import (
+    NatsIdentities,
+    gateway_credential,
+    ingest_credential,
+    ingest_edge_credential,
+    writer_credential,
+)
 from wattfleet_operator.credential import read_credential, token_in
 from wattfleet_operator.embedded.free_ports import FreePorts
 from wattfleet_operator.embedded.nats_server import nats_process
@@ -19,9 +26,10 @@ from wattfleet_operator.embedded.supervisor import Supervisor
 from wattfleet_operator.errors import NotYet
 from wattfleet_tenants import subjects
 from wattfleet_tenants.credentials import claims_of
-from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.permissions import Permissions
-from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.shard import ShardId, parse_shard_id
+from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.testing.waiting import eventually
 
 S1 = ShardId("s1")
@@ -36,7 +44,9 @@ class Nats:
     broker: NatsBroker
     process: Process
 
-    async def connect(self, credentials: str, on_disconnect: Callable[[], None] = lambda: None) -> Client:
+    async def connect(
+        self, credentials: str, on_disconnect: Callable[[], None] = lambda: None, inbox: str | None = None
+    ) -> Client:
         async def told(*_: object) -> None:
             on_disconnect()
 
@@ -48,7 +58,7 @@ class Nats:
                 allow_reconnect=False,
                 error_cb=told,
                 disconnected_cb=told,
-                inbox_prefix=subjects.agent_inbox(HouseholdId(_name_in(credentials))),
+                inbox_prefix=inbox or subjects.agent_inbox(HouseholdId(_name_in(credentials))),
             )
         except BaseException:
             await client.close()
@@ -78,18 +88,107 @@ async def shard_is_there(server: Nats) -> None:
     await server.broker.ensure_streams(S1)
 
 
-async def test_a_household_publishes_into_the_stream_of_its_shard_and_nowhere_else(
+async def test_a_household_reaches_the_ingest_of_its_shard_and_nothing_else(
     server: Nats, household: HouseholdId
 ) -> None:
     await shard_is_there(server)
-    credential = await server.broker.mint(S1, household, renewed=None)
-    agent = await server.connect(credential.text)
-    answer = await agent.request(subjects.measurements(S1, household), b"x", timeout=2)
-    assert b'"stream":"M-s1"' in answer.data.replace(b" ", b"")
-    assert await server.broker.waiting(S1, household) == 1
-    await server.broker.purge(S1, household)
-    assert await server.broker.waiting(S1, household) == 0
+    agent = await server.connect((await server.broker.mint(S1, household, renewed=None)).text)
+    with pytest.raises(nats.errors.NoRespondersError):
+        await agent.request(subjects.measurements(S1, household), b"x", timeout=2)
+    ingest = await server.connect(await server.vault.keep(ingest_edge_credential(S1), str), inbox="_INBOX_ingest")
+    replies: list[str] = []
+
+    async def answer(message: Msg) -> None:
+        replies.append(message.reply)
+        await ingest.publish(message.reply, b"ok")
+
+    async def answered() -> bytes:
+        try:
+            return (await agent.request(subjects.measurements(S1, household), b"x", timeout=2)).data
+        except nats.errors.NoRespondersError:
+            return b""
+
+    await ingest.subscribe(subjects.all_measurements(S1), queue=subjects.INGEST_QUEUE, cb=answer)
+    assert await eventually(answered, 5, "the ingest answers") == b"ok"
+    assert replies[0].startswith(f"{subjects.agent_inbox(household)}.")
     await agent.close()
+    await ingest.close()
+
+
+async def bundle_arrives(server: Nats, lane: Lane) -> None:
+    """One bundle is published as the ingest does."""
+    ingest = await server.connect(await server.vault.keep(ingest_credential(S1), str), inbox="_INBOX_ingest")
+    await ingest.jetstream().publish(subjects.bundles(S1, lane, "run1"), b"x")
+    await ingest.close()
+
+
+async def settle_one(server: Nats, lane: Lane) -> None:
+    """The oldest bundle of a lane is taken as the writer does."""
+    async with server.broker._nats.jetstream(S1) as js:
+        consumer = await js.pull_subscribe_bind(subjects.WRITER_CONSUMER, subjects.bundle_stream(S1, lane))
+        (message,) = await consumer.fetch(1, timeout=5)
+        await message.ack_sync()
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+async def test_what_waited_when_a_household_left_is_told_from_what_came_later(
+    server: Nats, household: HouseholdId, lane: Lane
+) -> None:
+    await shard_is_there(server)
+    assert await server.broker.leave(S1, household) is None, "it never came"
+    await server.broker.assign(S1, household)
+    assert await server.broker.oldest_waiting(S1) is None
+    await bundle_arrives(server, lane)
+    left = await server.broker.leave(S1, household)
+    oldest = await server.broker.oldest_waiting(S1)
+    assert left is not None
+    assert oldest is not None
+    assert oldest < left == await server.broker.leave(S1, household), "it leaves once"
+    await bundle_arrives(server, lane)
+    await settle_one(server, lane)
+    later = await server.broker.oldest_waiting(S1)
+    assert later is not None
+    assert later > left
+    await settle_one(server, lane)
+    assert await server.broker.oldest_waiting(S1) is None
+
+
+async def test_a_household_that_leaves_is_assigned_until_it_is_unassigned_and_may_come_back(
+    server: Nats, household: HouseholdId
+) -> None:
+    await shard_is_there(server)
+    await server.broker.assign(S1, household)
+    first = await server.broker.leave(S1, household)
+    async with server.broker._nats.jetstream(S1) as js:
+        assert await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).get(household), "the writer still takes it"
+    await server.broker.assign(S1, household)
+    second = await server.broker.leave(S1, household)
+    assert first is not None
+    assert second is not None
+    assert first < second
+    await server.broker.unassign(S1, household)
+    assert await server.broker.leave(S1, household) is None
+
+
+async def test_only_one_households_quarantine_is_purged(server: Nats, household: HouseholdId) -> None:
+    await shard_is_there(server)
+    other = mint_household_id()
+    stream = subjects.quarantine_stream(S1)
+    async with server.broker._nats.jetstream(S1) as js:
+        for sender in (household, other):
+            await js.publish(subjects.quarantine(S1, sender, "future"), b"x", stream=stream)
+        await server.broker.purge_quarantine(S1, household)
+        info = await js.stream_info(stream, subjects_filter=">")
+    assert info.state.subjects == {subjects.quarantine(S1, other, "future"): 1}
+
+
+async def test_the_gateway_and_the_ingest_have_a_credential_each(server: Nats, tmp_path: Path) -> None:
+    await shard_is_there(server)
+    credentials = {path.name: path for path in (tmp_path / "vault" / "edge").iterdir()}
+    assert credentials.keys() == {"s1.creds", "s1-ingest.creds"}
+    assert credentials["s1.creds"].read_text() == await server.vault.keep(gateway_credential(S1), str)
+    with pytest.raises(ValueError, match="not a shard id"):
+        parse_shard_id("s1-ingest")
 
 
 async def test_ensuring_a_second_time_changes_nothing(server: Nats, tmp_path: Path) -> None:
@@ -141,13 +240,15 @@ async def test_assignment_is_a_key_of_the_households_bucket_written_once(server:
 
 async def test_closed_accounts_let_nobody_in_until_the_shard_is_ensured_again(server: Nats) -> None:
     await shard_is_there(server)
-    gateway = await server.vault.keep(gateway_credential(S1), str)
-    await (await server.connect(gateway)).close()
-    await server.broker.close_accounts(S1)
-    with pytest.raises(nats.errors.Error):
-        await server.connect(gateway)
-    await shard_is_there(server)
-    await (await server.connect(gateway)).close()
+    credentials = [await server.vault.keep(name(S1), str) for name in (gateway_credential, writer_credential)]
+    for _ in range(8):  # more often than the server has room for a shard's streams
+        await server.broker.close_accounts(S1)
+        for credential in credentials:
+            with pytest.raises(nats.errors.Error):
+                await server.connect(credential)
+        await shard_is_there(server)
+        for credential in credentials:
+            await (await server.connect(credential)).close()
 
 
 async def test_a_killed_server_is_not_yet_there_and_afterwards_everything_still_is(

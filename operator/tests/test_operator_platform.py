@@ -30,6 +30,7 @@ from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing import builders
 from wattfleet_tenants.testing.programs import free_port
 from wattfleet_tenants.testing.waiting import eventually, wait_until
+from wattfleet_tenants.wire import receipts
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "household.yaml"
 S1 = ShardId("s1")
@@ -58,7 +59,7 @@ def minutes_ago_ms(minutes: int) -> int:
 
 
 async def publish(home: HomeFile, sequence: int, interval_start_ms: int, power_w: float) -> None:
-    """Sends one minute as the household's agent would, and waits for its acknowledgement."""
+    """Sends one minute as the household's agent would, again and again until it is acknowledged."""
     client = await nats.connect(
         list(home.servers),
         user_credentials=RawCredentials(home.credentials),
@@ -66,8 +67,15 @@ async def publish(home: HomeFile, sequence: int, interval_start_ms: int, power_w
     )
     try:
         payload = builders.message(sequence, interval_start_ms, (power_w,))
-        answer = await client.request(subjects.measurements(home.shard, home.household), payload, timeout=5)
-        assert "error" not in json.loads(answer.data)
+
+        async def acknowledged() -> bool:
+            try:
+                answer = await client.request(subjects.measurements(home.shard, home.household), payload, timeout=2)
+            except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+                return False
+            return answer.data == receipts.ACKNOWLEDGED
+
+        await eventually(acknowledged, 20, "the reading is acknowledged")
     finally:
         await client.close()
 
@@ -129,7 +137,7 @@ async def test_a_household_from_the_readmes_yaml_is_born_and_its_reading_is_answ
     await eventually(lambda: answered(111.1), 30, "the reading is answered")
     assert doors_beyond_loopback(own_processes(platform.home)) == []
 
-    for name in ("writer-s1", "reader-s1", "store-s1", "nats"):
+    for name in ("ingest-s1", "writer-s1", "reader-s1", "store-s1", "nats"):
         before = pid_of(platform, name)
         assert before
         os.kill(before, signal.SIGKILL)
@@ -148,14 +156,7 @@ async def test_a_household_is_cut_off_when_suspended_and_gone_when_deleted(
     home = read_home_file(await platform.home_file(household))
     await publish(home, 1, minutes_ago_ms(2), 1.0)
     wish(platform, household, suspended=True)
-
-    def stands(reason: str) -> bool:
-        resource = platform.resources.household(household)
-        return (
-            resource is not None and bool(resource.status.conditions) and resource.status.conditions[0].reason == reason
-        )
-
-    await eventually(lambda: stands("Suspended"), 10, "it is suspended")
+    await eventually(lambda: stands(platform, household, "Suspended"), 10, "it is suspended")
     with pytest.raises(nats.errors.Error):
         await nats.connect(
             list(home.servers),
@@ -164,16 +165,35 @@ async def test_a_household_is_cut_off_when_suspended_and_gone_when_deleted(
             reconnect_time_wait=0,
         )
     wish(platform, household, deletionPolicy="Retain")
-    await eventually(lambda: stands("Ready"), 10, "it is back")
+    await eventually(lambda: stands(platform, household, "Ready"), 10, "it is back")
     assert read_home_file(await platform.home_file(household)).credentials != home.credentials
 
+    delete(platform, household)
+    await eventually(lambda: platform.resources.household(household) is None, 60, "it is gone when all is stored")
+    assert not (platform.home / "homes" / f"{household}.json").exists()
+    assert await now_of(platform, household) == 1.0
+
+
+async def test_what_a_deleted_household_has_just_sent_is_erased_too(platform: Platform, household: HouseholdId) -> None:
+    wish(platform, household, deletionPolicy="Erase")
+    home = read_home_file(await platform.home_file(household))
+    await publish(home, 1, minutes_ago_ms(2), 1.0)
+    delete(platform, household)
+    await eventually(lambda: stands(platform, household, "Draining"), 10, "its reading is on its way")
+    await eventually(lambda: stands(platform, household, "Erasing"), 60, "it is stored, and erased")
+    assert await now_of(platform, household) is None
+
+
+def stands(platform: Platform, household: HouseholdId, reason: str) -> bool:
+    resource = platform.resources.household(household)
+    return resource is not None and bool(resource.status.conditions) and resource.status.conditions[0].reason == reason
+
+
+def delete(platform: Platform, household: HouseholdId) -> None:
     resource = platform.resources.household(household)
     assert resource is not None
     deleted = Metadata.model_validate({"name": household, "deletionTimestamp": "2026-11-21T12:00:00Z"})
     platform.resources.apply(resource.model_copy(update={"metadata": deleted}))
-    await eventually(lambda: platform.resources.household(household) is None, 60, "it is gone when all is stored")
-    assert not (platform.home / "homes" / f"{household}.json").exists()
-    assert await now_of(platform, household) == 1.0
 
 
 PLATFORM = """

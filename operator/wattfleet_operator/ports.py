@@ -6,7 +6,7 @@ VictoriaMetrics, processes and folders; in a cluster the same doors lead to Secr
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -14,6 +14,7 @@ from typing import Protocol
 from wattfleet_tenants.crd import Household, Shard
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.placement import Place
 from wattfleet_tenants.shard import ShardId
 
 from wattfleet_operator.credential import Credential
@@ -27,22 +28,26 @@ class Broker(Protocol):
         """The URLs that agents and the gateway connect to."""
 
     async def ensure_accounts(self, shard: ShardId) -> None:
-        """The shard's two accounts are in force, and its writer, reader and gateway have credentials in the vault."""
+        """The shard's two accounts are in force, and its processes and the gateway have credentials in the vault."""
 
     async def ensure_streams(self, shard: ShardId) -> None:
-        """The shard's streams, its writer's consumer and its households bucket are there."""
+        """The shard's streams with their consumers, and its buckets, are there."""
 
     async def assign(self, shard: ShardId, household: HouseholdId) -> None:
         """The shard's writer takes this household's readings."""
 
+    async def leave(self, shard: ShardId, household: HouseholdId) -> datetime | None:
+        """The household sends no more, and the writer still takes what it has sent. Returns since when, by the
+        broker's clock; None when it is not assigned."""
+
+    async def oldest_waiting(self, shard: ShardId) -> datetime | None:
+        """When, by the broker's clock, the oldest reading in the shard's streams came in; None when all are settled."""
+
     async def unassign(self, shard: ShardId, household: HouseholdId) -> None:
         """The shard's writer refuses this household's readings."""
 
-    async def waiting(self, shard: ShardId, household: HouseholdId) -> int:
-        """How many readings of the household are not stored yet."""
-
-    async def purge(self, shard: ShardId, household: HouseholdId) -> None:
-        """No reading of the household waits in the shard's streams."""
+    async def purge_quarantine(self, shard: ShardId, household: HouseholdId) -> None:
+        """Nothing is kept of what was refused of the household."""
 
     async def accepts(self, shard: ShardId, credential: Credential) -> bool:
         """Whether `credential` is neither revoked nor signed by a key that is no longer used."""
@@ -74,16 +79,16 @@ class Store(Protocol):
 
 
 class Workloads(Protocol):
-    """The writers and readers of each shard."""
+    """The ingests, writers and readers of each shard."""
 
     async def ensure(self, shard: Shard, store_url: str) -> str:
-        """The shard's writer and reader run as wished. Returns the reader's URL."""
+        """The shard's ingest, writer and reader run as wished. Returns the reader's URL."""
 
     async def check(self, shard: ShardId) -> None:
-        """Raises NotYet unless the shard's writer and reader say that they can do their work now."""
+        """Raises NotYet unless the shard's ingest, writer and reader say that they can do their work now."""
 
     async def stop(self, shard: ShardId) -> None:
-        """The shard's writer and reader no longer run."""
+        """The shard's ingest, writer and reader no longer run."""
 
 
 class Vault(Protocol):
@@ -124,8 +129,14 @@ class Resources(Protocol):
     def shard(self, shard: ShardId) -> Shard | None:
         """One shard, or None."""
 
-    def place(self, household: Household, shard: ShardId) -> None:
-        """Records where a household is carried, before anything is made for it there."""
+    def phases(self, shard: ShardId) -> Mapping[int | None, int]:
+        """How many households the shard carries, by their send phase in ms (None: they were given none).
+
+        Asked at every birth, so it must not look at all households each time.
+        """
+
+    def place(self, household: Household, place: Place) -> None:
+        """Records where a household is carried and when it sends, before anything is made for it there."""
 
     def finish(self, resource: Household | Shard) -> None:
         """Lets go of a deleted resource, after everything that belonged to it."""

@@ -1,4 +1,4 @@
-"""A shard is Ready when a reading can go all the way through it: in by its accounts, kept in its stream, stored, read.
+"""A shard is Ready when a reading can go all the way through it: taken in, kept in a stream, stored, read.
 
 Accounts come before streams (they live in one), the store before the processes that use it. Each step looks first and
 repeats harmlessly, so a look that was cut short is simply taken again.
@@ -25,7 +25,7 @@ async def reconcile(shard: Shard, world: World) -> ShardStatus:
     await check_shard(shard.id, world)
     status = shard.status.model_copy(
         update={
-            "households": _carried(shard.id, world),
+            "households": carried(shard.id, world),
             "edge_urls": list(world.broker.servers),
             "reader_url": reader_url,
         }
@@ -34,18 +34,19 @@ async def reconcile(shard: Shard, world: World) -> ShardStatus:
 
 
 async def check_shard(shard: ShardId, world: World) -> None:
-    """Raises NotYet, naming the part, unless the shard's store, writer and reader do their work at this moment."""
+    """Raises NotYet, naming the part, unless the shard's store, ingest, writer and reader do their work now."""
     await world.store.check(shard)
     await world.workloads.check(shard)
 
 
-def _carried(shard: ShardId, world: World) -> int:
-    return sum(household.status.shard == shard for household in world.resources.households())
+def carried(shard: ShardId, world: World) -> int:
+    """How many households the shard carries."""
+    return sum(world.resources.phases(shard).values())
 
 
 async def _end(shard: Shard, world: World) -> ShardStatus:
     """Households leave first; the streams and what is stored stay on disk for whoever decides about them."""
-    left = _carried(shard.id, world)
+    left = carried(shard.id, world)
     if left:
         raise NotYet("HouseholdsLeft", f"{left} households are still carried by it", retry_in_s=10)
     await world.workloads.stop(shard.id)

@@ -94,3 +94,10 @@ def test_one_broken_file_never_hides_the_others(tmp_path: Path, broken: str) -> 
     folder.apply(Household.model_validate(yaml.safe_load(HOUSEHOLD_YAML)))
     (tmp_path / "households" / "broken.yaml").write_text(broken)
     assert [h.id for h in folder.households()] == ["h0123456789abcdefghij"]
+
+
+@pytest.mark.parametrize("phase_ms", [-1, 60_000])
+def test_a_home_sends_within_the_minute(phase_ms: int) -> None:
+    assert HouseholdStatus(send_phase_ms=59_999).send_phase_ms == 59_999
+    with pytest.raises(ValidationError, match=r"less than 60000|greater than or equal to 0"):
+        HouseholdStatus(send_phase_ms=phase_ms)

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic.alias_generators import to_camel
 
 from wattfleet_tenants.household import HouseholdId, parse_household_id
+from wattfleet_tenants.reading import INTERVAL_MS
 from wattfleet_tenants.shard import ShardId, parse_shard_id
 
 API_VERSION: Literal["wattfleet.io/v1alpha1"] = "wattfleet.io/v1alpha1"
@@ -96,9 +97,12 @@ class HouseholdSpec(_Model):
 
 
 class HouseholdStatus(Status):
-    """Where a household is carried, and until when its credential is valid."""
+    """Where a household is carried, when in the minute it sends, and until when its credential is valid."""
 
     shard: ShardId | None = None
+    send_phase_ms: int | None = Field(
+        default=None, ge=0, lt=INTERVAL_MS, description="How many ms after a minute's end its agent sends it."
+    )
     credential_expires: datetime | None = None
 
 

@@ -4,24 +4,30 @@ The operator writes it when a household is born; in a cluster it is the content 
 private key, so it is readable by its owner only, and its text never goes to a log.
 """
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from wattfleet_tenants.household import HouseholdId, parse_household_id
+from wattfleet_tenants.reading import INTERVAL_MS
 from wattfleet_tenants.shard import ShardId, parse_shard_id
 
 
 @dataclass(frozen=True, slots=True)
 class HomeFile:
-    """servers: NATS URLs. credentials: text of a NATS .creds file. command_key: PEM of the key that signs commands."""
+    """servers: NATS URLs. credentials: text of a NATS .creds file. command_key: PEM of the key that signs commands.
+
+    send_phase_ms: how long after a minute's end the home sends it, 0 to 59,999.
+    """
 
     household: HouseholdId
     shard: ShardId
     servers: tuple[str, ...]
     credentials: str
     command_key: str
+    send_phase_ms: int = 0
 
     def __repr__(self) -> str:
         return f"HomeFile(household={self.household!r}, shard={self.shard!r}, servers={self.servers!r})"
@@ -31,12 +37,14 @@ def read_home_file(path: Path) -> HomeFile:
     """The home file at `path`; raises OSError when it cannot be read, ValueError naming the field when it is wrong."""
     try:
         fields = json.loads(path.read_text())
+        household = parse_household_id(fields["household"])
         return HomeFile(
-            parse_household_id(fields["household"]),
+            household,
             parse_shard_id(fields["shard"]),
             tuple(fields["servers"]),
             fields["credentials"],
             fields["command_key"],
+            _send_phase_ms(fields, household),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a home file: field {error} is missing or wrong") from error
@@ -50,3 +58,13 @@ def write_home_file(path: Path, home: HomeFile) -> None:
     with os.fdopen(descriptor, "w") as file:
         json.dump(asdict(home), file, indent=2)
     partial.replace(path)
+
+
+def _send_phase_ms(fields: dict[str, object], household: HouseholdId) -> int:
+    """What the file says; a platform that said nothing left it to chance, the same at each reading."""
+    if "send_phase_ms" not in fields:
+        return int.from_bytes(hashlib.sha256(household.encode()).digest()[:8]) % INTERVAL_MS
+    phase_ms = fields["send_phase_ms"]
+    if type(phase_ms) is not int or phase_ms not in range(INTERVAL_MS):
+        raise TypeError("'send_phase_ms'")
+    return phase_ms

@@ -5,11 +5,13 @@ something else. Revocations are recorded before they are pushed, so that a crash
 """
 
 import asyncio
+from datetime import datetime
 from time import time
 
 from nats.js import JetStreamContext
-from nats.js.api import StreamConfig
-from nats.js.errors import BadRequestError, KeyNotFoundError, NotFoundError
+from nats.js.api import KeyValueConfig, RawStreamMsg, StreamConfig
+from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.kv import KV_OP
 from wattfleet_tenants import accounts, permissions, subjects
 from wattfleet_tenants.adapters import jetstream
 from wattfleet_tenants.credentials import (
@@ -27,6 +29,8 @@ from wattfleet_operator.adapters.nats_connections import NatsConnections
 from wattfleet_operator.adapters.nats_identities import (
     NatsIdentities,
     gateway_credential,
+    ingest_credential,
+    ingest_edge_credential,
     reader_credential,
     writer_credential,
 )
@@ -35,6 +39,9 @@ from wattfleet_operator.ports import Vault
 from wattfleet_operator.revocations import Revocations, says_the_same
 
 _STREAM_EXISTS_OTHERWISE = 10058  # JSStreamNameExistErr: a stream of that name, with another configuration
+
+_ASSIGNED, _LEAVING = b"", b"leaving"
+"""What the households bucket says of a household. Either way the writer takes its readings, until the key is gone."""
 
 
 class NatsBroker:
@@ -56,58 +63,61 @@ class NatsBroker:
         await self._nats.close()
 
     async def ensure_accounts(self, shard: ShardId) -> None:
-        """The shard's two accounts are in force, and its writer, reader and gateway have credentials in the vault."""
+        """The shard's two accounts are in force, and its processes and the gateway have credentials in the vault."""
         edge, ing = await self._identities.edge(shard), await self._identities.ing(shard)
+        await self._identities.ensure_user(ingest_credential(shard), ing, permissions.ingest(shard))
+        await self._identities.ensure_user(ingest_edge_credential(shard), edge, permissions.ingest_edge(shard))
         await self._identities.ensure_user(writer_credential(shard), ing, permissions.writer(shard))
         await self._identities.ensure_user(reader_credential(shard), ing, permissions.reader(shard))
         await self._identities.ensure_user(gateway_credential(shard), edge, permissions.gateway())
-        await self._ensure_in_force(ing, subjects.ing_account(shard), accounts.ing_claims(shard))
+        await self._ensure_in_force(ing, subjects.ing_account(shard), accounts.ing_claims())
         async with self._revoking:
             await self._ensure_edge(shard, await self._identities.revocations(shard))
 
     async def ensure_streams(self, shard: ShardId) -> None:
-        """The shard's streams, its writer's consumer and its households bucket are there."""
+        """The shard's streams with their consumers, and its buckets, are there."""
         async with self._nats.jetstream(shard) as js:
-            await _ensure_stream(js, jetstream.measurement_stream(shard))
+            for lane in subjects.Lane:
+                await _ensure_stream(js, jetstream.bundle_stream(shard, lane))
+                await js.add_consumer(subjects.bundle_stream(shard, lane), jetstream.writer_consumer())
             await _ensure_stream(js, jetstream.quarantine_stream(shard))
-            await js.add_consumer(subjects.measurement_stream(shard), jetstream.writer_consumer())
-            try:
-                await js.key_value(subjects.HOUSEHOLDS_BUCKET)
-            except NotFoundError:
-                await js.create_key_value(jetstream.households_bucket())
+            await _ensure_bucket(js, jetstream.households_bucket())
+            await _ensure_bucket(js, jetstream.ledger_bucket())
 
     async def assign(self, shard: ShardId, household: HouseholdId) -> None:
         """The shard's writer takes this household's readings."""
         async with self._nats.jetstream(shard) as js:
-            bucket = await js.key_value(subjects.HOUSEHOLDS_BUCKET)
-            try:
-                await bucket.get(household)
-            except KeyNotFoundError:
-                await bucket.put(household, b"")
+            entry = await _entry(js, household)
+            if entry is None or entry.data:
+                await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).put(household, _ASSIGNED)
+
+    async def leave(self, shard: ShardId, household: HouseholdId) -> datetime | None:
+        """The household sends no more, and the writer still takes what it has sent. Returns since when, by the
+        broker's clock; None when it is not assigned."""
+        async with self._nats.jetstream(shard) as js:
+            entry = await _entry(js, household)
+            if entry is not None and entry.data != _LEAVING:
+                await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).put(household, _LEAVING)
+                entry = await _entry(js, household)
+        return entry.time if entry is not None else None
+
+    async def oldest_waiting(self, shard: ShardId) -> datetime | None:
+        """When, by the broker's clock, the oldest reading in the shard's streams came in; None when all are settled."""
+        states = [await self._nats.stream_state(shard, subjects.bundle_stream(shard, lane)) for lane in subjects.Lane]
+        firsts = [datetime.fromisoformat(state["first_ts"]) for state in states if state["messages"]]
+        return min(firsts, default=None)
 
     async def unassign(self, shard: ShardId, household: HouseholdId) -> None:
         """The shard's writer refuses this household's readings."""
         async with self._nats.jetstream(shard) as js:
-            bucket = await js.key_value(subjects.HOUSEHOLDS_BUCKET)
-            try:
-                await bucket.get(household)
-            except KeyNotFoundError:
-                return
-            await bucket.delete(household)
+            if await _entry(js, household) is not None:
+                await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).delete(household)
 
-    async def waiting(self, shard: ShardId, household: HouseholdId) -> int:
-        """How many readings of the household are not stored yet."""
-        subject = subjects.measurements(shard, household)
+    async def purge_quarantine(self, shard: ShardId, household: HouseholdId) -> None:
+        """Nothing is kept of what was refused of the household."""
         async with self._nats.jetstream(shard) as js:
-            info = await js.stream_info(subjects.measurement_stream(shard), subjects_filter=subject)
-        return (info.state.subjects or {}).get(subject, 0)
-
-    async def purge(self, shard: ShardId, household: HouseholdId) -> None:
-        """No reading of the household waits in the shard's streams."""
-        async with self._nats.jetstream(shard) as js:
-            stream, refused = subjects.measurement_stream(shard), subjects.quarantine_stream(shard)
-            await js.purge_stream(stream, subject=subjects.measurements(shard, household))
-            await js.purge_stream(refused, subject=subjects.quarantine(shard, household, "*"))
+            refused = subjects.quarantine(shard, household, "*")
+            await js.purge_stream(subjects.quarantine_stream(shard), subject=refused)
 
     async def accepts(self, shard: ShardId, credential: Credential) -> bool:
         """Whether `credential` is neither revoked nor signed by a key that is no longer used."""
@@ -135,13 +145,15 @@ class NatsBroker:
 
     async def close_accounts(self, shard: ShardId) -> None:
         """Nobody connects to the shard's accounts any more; their keys stay, for a shard of that name to come back."""
-        closed = {"limits": {"conn": 0}}
-        await self._ensure_in_force(await self._identities.edge(shard), subjects.edge_account(shard), closed)
-        await self._ensure_in_force(await self._identities.ing(shard), subjects.ing_account(shard), closed)
+        edge, ing = await self._identities.edge(shard), await self._identities.ing(shard)
+        await self._ensure_in_force(edge, subjects.edge_account(shard), {"limits": {"conn": 0}})
+        # Its streams keep their limits: each time that they lost them and got them back, the server counted them twice.
+        kept = {"limits": accounts.ing_claims()["limits"] | {"conn": 0}}
+        await self._ensure_in_force(ing, subjects.ing_account(shard), kept)
 
     async def _ensure_edge(self, shard: ShardId, revocations: Revocations) -> None:
-        ing, household_key = await self._identities.ing(shard), await self._identities.households(shard)
-        claims = accounts.edge_claims(shard, ing.public_key, (household_key.public_key,))
+        household_key = await self._identities.households(shard)
+        claims = accounts.edge_claims((household_key.public_key,))
         claims["revocations"] = dict(revocations)
         await self._ensure_in_force(await self._identities.edge(shard), subjects.edge_account(shard), claims)
 
@@ -160,3 +172,23 @@ async def _ensure_stream(js: JetStreamContext, wished: StreamConfig) -> None:
         if error.err_code != _STREAM_EXISTS_OTHERWISE:
             raise
         await js.update_stream(wished)
+
+
+async def _ensure_bucket(js: JetStreamContext, wished: KeyValueConfig) -> None:
+    try:
+        await js.key_value(wished.bucket)
+    except NotFoundError:
+        await js.create_key_value(wished)
+
+
+async def _entry(js: JetStreamContext, household: HouseholdId) -> RawStreamMsg | None:
+    """What the households bucket says of a household, with the moment; None when it does not carry it.
+
+    Read as a message of the bucket's stream, since the client's own entries do not tell when they were made.
+    """
+    bucket = subjects.HOUSEHOLDS_BUCKET
+    try:
+        entry = await js.get_last_msg(f"KV_{bucket}", f"$KV.{bucket}.{household}", direct=True)
+    except NotFoundError:
+        return None
+    return None if entry.headers and KV_OP in entry.headers else entry

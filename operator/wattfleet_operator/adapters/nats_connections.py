@@ -49,6 +49,16 @@ class NatsConnections:
         if "error" in answer:
             raise NotYet("AccountNotPushed", str(answer["error"].get("description")))
 
+    async def stream_state(self, shard: ShardId, stream: str) -> dict[str, Any]:
+        """The `state` of a stream of the shard, with the times that nats-py leaves out; raises NotYet."""
+        async with self._client(await self._identities.ing(shard)) as client:
+            answer = await client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=_TIMEOUT_S)
+        info: dict[str, Any] = json.loads(answer.data)
+        if "error" in info:
+            raise NotYet("BrokerUnavailable", f"NATS: {stream}: {info['error'].get('description')}")
+        state: dict[str, Any] = info["state"]
+        return state
+
     @asynccontextmanager
     async def jetstream(self, shard: ShardId) -> AsyncIterator[JetStreamContext]:
         """JetStream as the operator in the shard's ING account."""

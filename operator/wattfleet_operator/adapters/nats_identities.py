@@ -16,6 +16,19 @@ from wattfleet_operator.ports import Vault
 from wattfleet_operator.revocations import Revocations, says_the_same, without_expired
 
 
+def ingest_credential(shard: ShardId) -> str:
+    """The name, in the vault, of the credential with which a shard's ingest connects to its streams."""
+    return f"shards/{shard}/ingest.creds"
+
+
+def ingest_edge_credential(shard: ShardId) -> str:
+    """The name, in the vault, of the credential with which a shard's ingest connects to its EDGE account.
+
+    It lies beside the gateway's. No shard's id has a hyphen, so it is never taken for another shard's.
+    """
+    return f"edge/{shard}-ingest.creds"
+
+
 def writer_credential(shard: ShardId) -> str:
     """The name, in the vault, of the credential with which a shard's writer connects."""
     return f"shards/{shard}/writer.creds"
@@ -50,7 +63,7 @@ class NatsIdentities:
         return await self._identity(f"shards/{shard}/edge.seed", "account")
 
     async def ing(self, shard: ShardId) -> Identity:
-        """The account of a shard's stream, writer and reader."""
+        """The account of a shard's streams, where ingest, writer and reader work."""
         return await self._identity(f"shards/{shard}/ing.seed", "account")
 
     async def households(self, shard: ShardId) -> Identity:

@@ -1,4 +1,4 @@
-"""A shard's writer and reader as processes of this machine, where a cluster has Deployments.
+"""A shard's ingest, writer and reader as processes of this machine, where a cluster has Deployments.
 
 One of each: a machine with two cores gains nothing from more, and a wish for more is refused rather than ignored.
 They find their credentials as files of the vault.
@@ -10,7 +10,12 @@ from wattfleet_tenants.crd import Shard
 from wattfleet_tenants.shard import ShardId
 
 from wattfleet_operator.adapters.folder_vault import FolderVault
-from wattfleet_operator.adapters.nats_identities import reader_credential, writer_credential
+from wattfleet_operator.adapters.nats_identities import (
+    ingest_credential,
+    ingest_edge_credential,
+    reader_credential,
+    writer_credential,
+)
 from wattfleet_operator.embedded.free_ports import FreePorts
 from wattfleet_operator.embedded.process import Process
 from wattfleet_operator.embedded.supervisor import Supervisor
@@ -21,7 +26,7 @@ _DAYS_PER_YEAR = 365  # as VictoriaMetrics counts its retention
 
 
 class ProcessWorkloads:
-    """Writers and readers as processes of `supervisor`; `nats_urls` is where they connect to."""
+    """Ingests, writers and readers as processes of `supervisor`; `nats_urls` is where they connect to."""
 
     def __init__(
         self, supervisor: Supervisor, ports: FreePorts, vault: FolderVault, nats_urls: tuple[str, ...]
@@ -32,23 +37,38 @@ class ProcessWorkloads:
         self._nats_urls = nats_urls
 
     async def ensure(self, shard: Shard, store_url: str) -> str:
-        """The shard's writer and reader run as wished. Returns the reader's URL."""
+        """The shard's ingest, writer and reader run as wished. Returns the reader's URL."""
         if shard.spec.writers.min > 1 or shard.spec.readers.min > 1:
             raise Refused("NeedsACluster", "one machine runs one writer and one reader: set their min to 1")
+        await self._supervisor.ensure(self._ingest(shard.id))
         await self._supervisor.ensure(self._writer(shard, store_url))
         reader = self._reader(shard, store_url)
         await self._supervisor.ensure(reader)
         return reader.url or ""
 
     async def check(self, shard: ShardId) -> None:
-        """Raises NotYet unless the shard's writer and reader say that they can do their work now."""
+        """Raises NotYet unless the shard's ingest, writer and reader say that they can do their work now."""
+        await self._supervisor.check(f"ingest-{shard}")
         await self._supervisor.check(f"writer-{shard}")
         await self._supervisor.check(f"reader-{shard}")
 
     async def stop(self, shard: ShardId) -> None:
-        """The shard's writer and reader no longer run."""
-        await self._supervisor.stop(f"reader-{shard}")
-        await self._supervisor.stop(f"writer-{shard}")
+        """The shard's ingest, writer and reader no longer run."""
+        for name in ("reader", "writer", "ingest"):
+            await self._supervisor.stop(f"{name}-{shard}")
+
+    def _ingest(self, shard: ShardId) -> Process:
+        name = f"ingest-{shard}"
+        health_port = self._ports.port(f"{name}-health")
+        env = {
+            "WATTFLEET_SHARD": shard,
+            "WATTFLEET_NATS_URLS": ",".join(self._nats_urls),
+            "WATTFLEET_EDGE_CREDS": str(self._vault.path(ingest_edge_credential(shard))),
+            "WATTFLEET_NATS_CREDS": str(self._vault.path(ingest_credential(shard))),
+            "WATTFLEET_HEALTH_PORT": str(health_port),
+        }
+        health = f"http://127.0.0.1:{health_port}"
+        return Process(name, _module("wattfleet_tenants.ingest"), env, ready_url=f"{health}/readyz", url=health)
 
     def _writer(self, shard: Shard, store_url: str) -> Process:
         name = f"writer-{shard.id}"

@@ -189,7 +189,7 @@ class Platform:
         operator = [asyncio.create_task(work) for work in (self._loop.run(), health.keep_beating())]
         self._stack.push_async_callback(_cancelled, operator)
         await _eventually(lambda: _trouble(self.resources.shard(shard.id)), _READY_WITHIN_S, f"shard {shard.id}")
-        self._step(f"Shard {shard.id} is ready: VictoriaMetrics, writer, reader")
+        self._step(f"Shard {shard.id} is ready: VictoriaMetrics, ingest, writer, reader")
 
     def _serve_health(self) -> Health:
         """The operator's own metrics and health, like those of every process."""
