@@ -1,8 +1,7 @@
 """VictoriaMetrics and its tools: the machine's own if new enough, else Debian's newest package, unpacked only.
 
 Debian's stable suites carry a version that is years old, its newest suite (sid) a current one that runs on them too.
-It is fetched with a private configuration of apt that is made from the machine's own source of Debian packages, so
-that a mirror and its keys are respected, no root is needed and nothing of the system is touched.
+It needs no root and touches nothing of the system: see `debian_packages`.
 """
 
 import re
@@ -10,7 +9,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from debian_sources import Source, debian_sources
+from debian_packages import PrivateApt, from_first_source, unpack
+from debian_sources import Source
 from step import (
     BIN,
     CACHE,
@@ -53,62 +53,28 @@ def version(program: Path) -> tuple[int, ...]:
     return ()
 
 
-def private_apt(folder: Path, source: Source) -> Path:
-    """A configuration of apt that reads one source and writes into this folder only. Returns its file."""
-    for name in ("parts", "state", "cache"):
-        (folder / name).mkdir(parents=True)
-    (folder / "parts" / "debian.sources").write_text(source.stanza(SUITE))
-    settings = folder / "apt.conf"
-    settings.write_text(f"""
-        #clear APT::Update::Pre-Invoke;
-        #clear APT::Update::Post-Invoke;
-        #clear APT::Update::Post-Invoke-Success;
-        APT::Sandbox::User "";
-        Acquire::Languages "none";
-        Dir::Etc::SourceList "/dev/null";
-        Dir::Etc::SourceParts "{folder}/parts";
-        Dir::Etc::Preferences "/dev/null";
-        Dir::Etc::PreferencesParts "/dev/null";
-        Dir::State "{folder}/state";
-        Dir::State::Status "/dev/null";
-        Dir::Cache "{folder}/cache";
-    """)
-    return settings
-
-
-def unpack(running: Step, source: Source, fresh: Path) -> None:
-    """Debian's package from this source, unpacked. Raises StepFailedError when it is not to be had or too old."""
-    work = CACHE / "apt"
-    shutil.rmtree(work, ignore_errors=True)
+def fetch(running: Step, source: Source) -> None:
+    """Leave Debian's package in HOME. Raises StepFailedError when this source does not have it or only an old one."""
+    fresh = HOME.with_name("victoria-metrics.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    settings = private_apt(work, source)
-    running.run("apt-get", "-c", settings, "update", cwd=work)
-    running.run("apt-get", "-c", settings, "download", "victoria-metrics", cwd=work)
-    package = next(work.glob("victoria-metrics_*.deb"))
-    if numbers(package.name) < OLDEST:
-        raise StepFailedError(f"{package.name} is older than {'.'.join(map(str, OLDEST))}")
-    running.run("dpkg", "-x", package, fresh)
+    apt = PrivateApt(running, CACHE / "apt", source, SUITE)
+    packages = apt.download("victoria-metrics")
+    if numbers(packages[0].name) < OLDEST:
+        raise StepFailedError(f"{packages[0].name} is older than {'.'.join(map(str, OLDEST))}")
+    unpack(running, packages, fresh)
     running.run(fresh / "usr" / "bin" / "victoria-metrics", "-version")
-    shutil.rmtree(work)
+    apt.remove()
+    replace_folder(fresh, HOME)
 
 
 def from_debian(running: Step) -> Path:
     """The folder of programs from the first source that has the package. Raises StepFailedError when none has."""
-    fresh = HOME.with_name("victoria-metrics.new")
-    sources = debian_sources()
-    for source in sources:
-        try:
-            unpack(running, source, fresh)
-        except StepFailedError:
-            if source is sources[-1]:
-                raise
-        else:
-            replace_folder(fresh, HOME)
-            return HOME / "usr" / "bin"
-    raise StepFailedError(
+    from_first_source(
+        lambda source: fetch(running, source),
         "no source of Debian packages is set up here: install VictoriaMetrics "
-        f"{'.'.join(map(str, OLDEST))} or newer so that `victoria-metrics` is on PATH"
+        f"{'.'.join(map(str, OLDEST))} or newer so that `victoria-metrics` is on PATH",
     )
+    return HOME / "usr" / "bin"
 
 
 def link_from(folder: Path, tool: str) -> None:

@@ -8,7 +8,9 @@ import sys
 import tarfile
 from pathlib import Path
 
+import baseline
 import bun
+import debian_packages
 import npm_registry
 import pytest
 import step
@@ -121,3 +123,78 @@ def test_a_failing_step_says_why_names_its_log_and_shows_its_end() -> None:
     assert "✗ Try: python" in done.stdout
     assert "ended with 3 (log: .cache/log/try.log)" in done.stdout
     assert "    the reason" in done.stdout
+
+
+A_SOURCE = Source("http://deb.example/debian", "bookworm\n bookworm-updates", "main", DEBIAN_KEYS)
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Programs of apt and dpkg that log their arguments, know a few packages and download empty files."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, answer in {
+        "apt-get": 'case "$3" in download) shift 3; for name; do : > "${name}_1_all.deb"; done;; esac',
+        "apt-cache": "printf 'rabbitmq-server\\n  Depends: erlang-base\\nerlang-ssl\\nadduser\\nerlang-base\\n'",
+        "dpkg": ":",
+    }.items():
+        (programs / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/said\n{answer}\n')
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_packages_come_through_a_private_configuration_into_one_folder(apt: Path) -> None:
+    work = apt / "work"
+    running = step.Step(apt / "log")
+    private = debian_packages.PrivateApt(running, work, A_SOURCE, "bookworm")
+    needed = private.needed_by("rabbitmq-server", "erlang-")
+    assert needed == ["rabbitmq-server", "erlang-base", "erlang-ssl"]
+    packages = private.download(*needed)
+    debian_packages.unpack(running, packages, apt / "fresh")
+    assert [package.parent for package in packages] == [work] * 3
+    settings = (work / "apt.conf").read_text()
+    assert 'Dir::State::Status "/dev/null"' in settings
+    assert f'Dir::Cache "{work}/cache"' in settings
+    said = (apt / "said").read_text().splitlines()
+    assert all(f"-c {work}/apt.conf" in line for line in said if line.startswith("apt-"))
+    assert [line for line in said if line.startswith("dpkg")] == [f"dpkg -x {one} {apt}/fresh" for one in packages]
+    private.remove()
+    assert not work.exists()
+
+
+def test_the_first_source_that_has_it_is_taken_and_the_last_ones_reason_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def fetch(source: Source) -> None:
+        asked.append(source.addresses)
+        if "without" in source.addresses:
+            raise step.StepFailedError(f"{source.addresses} does not have it")
+
+    def sources(*addresses: str) -> list[Source]:
+        return [Source(address, "bookworm", "main", "") for address in addresses]
+
+    monkeypatch.setattr(debian_packages, "debian_sources", lambda: sources("without-1", "with", "never-asked"))
+    debian_packages.from_first_source(fetch, "no source")
+    assert asked == ["without-1", "with"]
+    monkeypatch.setattr(debian_packages, "debian_sources", lambda: sources("without-1", "without-2"))
+    with pytest.raises(step.StepFailedError, match="without-2 does not have it"):
+        debian_packages.from_first_source(fetch, "no source")
+    monkeypatch.setattr(debian_packages, "debian_sources", sources)
+    with pytest.raises(step.StepFailedError, match="no source"):
+        debian_packages.from_first_source(fetch, "no source")
+
+
+def test_without_erlang_in_the_packages_the_baseline_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(step.StepFailedError, match="Erlang"):
+        baseline.start_erlang(step.Step(tmp_path / "log"), tmp_path)
+
+
+def test_without_apt_the_baseline_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(baseline, "HOME", tmp_path / "baseline")
+    with pytest.raises(SystemExit, match="1"):
+        baseline.main()
+    assert "this machine has no apt" in capsys.readouterr().out
