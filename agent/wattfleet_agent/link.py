@@ -164,7 +164,9 @@ class Link:
 
 async def _close(client: Client) -> None:
     try:
-        await asyncio.wait_for(client.close(), _CLOSE_WITHIN_S)
+        # Python 3.11's wait_for swallows a cancellation that comes in the moment of success.
+        async with asyncio.timeout(_CLOSE_WITHIN_S):
+            await client.close()
     except (nats.errors.Error, OSError, AssertionError) as error:
         # AssertionError: it never came as far as to a server.
         logger.debug("connection not closed cleanly", extra={"error": str(error)})

@@ -156,7 +156,8 @@ class Publisher:
         look_s = _LOOK_WHEN_IDLE_EVERY_S if self._idle else _LOOK_EVERY_S
         within_s = min(look_s, self._until_due_s(), pause_s if pause_s > 0 else look_s)
         try:
-            await asyncio.wait_for(self._awake.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await self._awake.wait()
         except TimeoutError:
             return
         self._awake.clear()

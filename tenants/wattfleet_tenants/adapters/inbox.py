@@ -52,7 +52,8 @@ class JetStreamInbox:
             pull = self._begin()
             question = {"batch": _MOST_BUNDLES, "max_bytes": most_bytes, "expires": int(wait_s * 1e9)}
             await self._connection.publish(self._next, json.dumps(question).encode(), reply=pull.reply)
-            await asyncio.wait_for(pull.ended.wait(), wait_s + _GRACE_S)
+            async with asyncio.timeout(wait_s + _GRACE_S):
+                await pull.ended.wait()
         except TimeoutError:
             self._connection.require_connected()
         except (OSError, nats.errors.Error) as error:
