@@ -73,6 +73,7 @@ class FakeStore:
         self.away = False
         self.bodies: list[bytes] = []
         self.starts = 1
+        self.dropped = 0
         self.inserts = 0
 
     @property
@@ -92,7 +93,7 @@ class FakeStore:
     async def look(self) -> StoreRun:
         if self.away:
             raise Unavailable("the store is away")
-        return StoreRun(str(self.starts), 0)
+        return StoreRun(str(self.starts), self.dropped)
 
 
 class FakeQuarantine:
@@ -170,6 +171,18 @@ async def test_a_restarted_store_is_given_everything_again_before_anything_is_ac
         await eventually(lambda: bench.store.samples == before, 5, "stored again")
         assert bench.inbox.acknowledged == []
         await eventually(lambda: sorted(bench.inbox.acknowledged) == receipts, 5, "acknowledged")
+
+
+async def test_nothing_is_acknowledged_that_the_store_may_have_thrown_away(bench: Bench) -> None:
+    async with bench.writing(hold_s=0.4):
+        receipt = bench.inbox.deliver(message())
+        await eventually(lambda: bench.store.bodies, 5, "stored")
+        bench.store.dropped += 2
+        await eventually(lambda: "kept" in bench.health.troubles, 5, "said")
+        assert bench.inbox.acknowledged == []
+        await eventually(lambda: bench.inbox.acknowledged == [receipt], 5, "acknowledged when it is kept")
+    assert bench.store.inserts == 2
+    assert bench.health.troubles == {}
 
 
 async def test_while_the_store_is_away_nothing_is_acknowledged_and_it_is_said(bench: Bench) -> None:

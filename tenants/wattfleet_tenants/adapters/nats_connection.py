@@ -1,10 +1,12 @@
 """A connection to NATS that outlives the server, and that no publisher can make deaf.
 
 It reconnects for ever. Headers come from publishers, homes included, and nats-py stops reading (and still
-calls itself connected) when it cannot parse one; so headers that cannot be parsed are as good as none here. Use this
-client wherever messages of homes arrive.
+calls itself connected) when it cannot parse one; so headers that cannot be parsed are as good as none here. The same
+happened when an answer came after its question had timed out. Use this client wherever messages of homes arrive.
 """
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -66,6 +68,10 @@ class NatsConnection(Client):
             logger.warning("headers that cannot be parsed are ignored", extra={"error": describe(error)})
             return None
         return parsed
+
+    async def _process_pong(self) -> None:
+        with contextlib.suppress(asyncio.InvalidStateError):  # whoever asked has given up, the server is there
+            await super()._process_pong()
 
     async def _log_error(self, error: Exception) -> None:
         logger.warning("NATS reports an error", extra={"error": describe(error)})

@@ -1,9 +1,9 @@
 """What is in the store's memory and not yet surely on its disk: acknowledgements are held back until it is.
 
 VictoriaMetrics answers as soon as samples are in memory, and writes them to disk some seconds later. It does not tell
-when, so a batch counts as stored when it is ACK_AFTER_S old
-and the store still is the process it was before the batch was sent. When it is not, the broker is asked to deliver
-everything held again; stored twice is stored once, since equal samples are one. So nothing but receipts is kept.
+when, so a batch counts as stored when it is ACK_AFTER_S old and the store still is the process that it was before the
+batch was sent, and has thrown no row away since. Otherwise the broker is asked to deliver everything held again; stored
+twice is stored once, since equal samples are one. So nothing but receipts is kept.
 """
 
 from collections import deque
@@ -59,11 +59,11 @@ class HeldBatches:
 
     def take_due(self, run: StoreRun) -> list[HeldBatch]:
         """Removes the batches that are surely on disk, now that the store is seen to be in `run`."""
-        return self._take(lambda batch: batch.run.started == run.started and self._due(batch))
+        return self._take(lambda batch: batch.run == run and self._due(batch))
 
     def take_endangered(self, run: StoreRun) -> list[HeldBatch]:
-        """Removes the batches that another run of the store may have lost."""
-        return self._take(lambda batch: batch.run.started != run.started)
+        """Removes the batches that may be lost: to another run of the store, or among rows that it threw away."""
+        return self._take(lambda batch: batch.run != run)
 
     def _due(self, batch: HeldBatch) -> bool:
         return self._clock() - batch.stored_at_s >= self._hold_s

@@ -55,6 +55,7 @@ class Writer:
     def __init__(self, world: World, limits: Limits, health: Health, hold_s: float = ACK_AFTER_S) -> None:
         self._world = world
         self._limits = limits
+        self._health = health
         self._persistence = Persistence(health)
         self._renderer = Renderer(limits.max_power_w)
         self._names = Names()
@@ -163,19 +164,27 @@ class Writer:
     async def _release(self) -> None:
         """Acknowledges what is surely on the store's disk; what a restart may have lost is to be delivered again."""
         run = await self._persistence.until_done("store", self._world.store.look)
-        if run.rows_dropped > self._run.rows_dropped and run.started == self._run.started:
-            logger.error("the store threw rows away", extra={"rows": run.rows_dropped - self._run.rows_dropped})
-        metrics.STORE_DROPPED.set(run.rows_dropped)
-        self._run = run
+        self._judge(run)
         if endangered := self._held.take_endangered(run):
             await self._give_back(endangered)
         if due := self._held.take_due(run):
             await self._settle(due)
         metrics.HELD.set(self._held.messages)
 
+    def _judge(self, run: StoreRun) -> None:
+        """Whether the store keeps what it takes. While it does not, nothing is acknowledged, and the writer says so."""
+        dropped = run.rows_dropped - self._run.rows_dropped if run.started == self._run.started else 0
+        if dropped:
+            logger.error("the store threw rows away", extra={"rows": dropped})
+            self._health.trouble("kept", f"the store threw {dropped} rows away")
+        else:
+            self._health.ok("kept")
+        metrics.STORE_DROPPED.set(run.rows_dropped)
+        self._run = run
+
     async def _give_back(self, batches: Sequence[HeldBatch]) -> None:
         messages = sum(batch.stored for batch in batches)
-        logger.warning("delivered again: the store restarted", extra={"messages": messages})
+        logger.warning("delivered again: the store may have lost them", extra={"messages": messages})
         metrics.STORED_AGAIN.inc(messages)
         for batch in batches:
             give_back = partial(self._world.inboxes[batch.lane].give_back, batch.receipts)
