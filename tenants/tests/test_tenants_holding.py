@@ -84,11 +84,14 @@ class FakeStore:
         self.starts += 1
         self.bodies = []
 
-    async def insert(self, rows: Sequence[memoryview]) -> None:
+    async def insert_rows(self, rows: Sequence[memoryview]) -> None:
         if self.away:
             raise Unavailable("the store is away")
         self.inserts += 1
         self.bodies.append(b"".join(rows))
+
+    async def insert_runs(self, body: Sequence[memoryview]) -> None:
+        raise NotImplementedError("so few messages are never written as runs")
 
     async def look(self) -> StoreRun:
         if self.away:
@@ -261,7 +264,7 @@ async def test_a_bug_ends_the_writer_instead_of_hiding_in_a_task(bench: Bench) -
     async def broken(_: Sequence[memoryview]) -> None:
         raise ZeroDivisionError
 
-    bench.store.insert = broken  # type: ignore[method-assign]
+    bench.store.insert_rows = broken  # type: ignore[method-assign]
     with pytest.raises(ZeroDivisionError):  # noqa: PT012 (it is raised when the writer is left)
         async with bench.writing(hold_s=0.1):
             bench.inbox.deliver(message())

@@ -59,10 +59,10 @@ async def test_pieces_arrive_as_one_body_and_connections_are_used_again_until_th
         closed.set()
 
     async with store_that(two_requests) as store:
-        await store.insert([memoryview(b"one")])
-        await store.insert([memoryview(b"tw"), memoryview(b"o")])
+        await store.insert_rows([memoryview(b"one")])
+        await store.insert_rows([memoryview(b"tw"), memoryview(b"o")])
         await asyncio.wait_for(closed.wait(), 5)
-        await store.insert([memoryview(b"three")])
+        await store.insert_rows([memoryview(b"three")])
     assert bodies == [[b"one", b"two"], [b"three"]]
 
 
@@ -73,7 +73,7 @@ async def test_a_store_that_says_no_is_unavailable() -> None:
 
     async with store_that(refuse) as store:
         with pytest.raises(Unavailable, match=r"503.*full"):
-            await store.insert([memoryview(b"x")])
+            await store.insert_rows([memoryview(b"x")])
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"])
@@ -84,13 +84,13 @@ async def test_a_store_that_goes_away_in_the_middle_is_unavailable(answer: bytes
 
     async with store_that(break_off) as store:
         with pytest.raises(Unavailable):
-            await store.insert([memoryview(b"x")])
+            await store.insert_rows([memoryview(b"x")])
 
 
 async def test_no_store_at_all_is_unavailable() -> None:
     async with httpx.AsyncClient() as http:
         with pytest.raises(Unavailable):
-            await VictoriaMetricsStore(http, f"http://127.0.0.1:{free_port()}").insert([memoryview(b"x")])
+            await VictoriaMetricsStore(http, f"http://127.0.0.1:{free_port()}").insert_rows([memoryview(b"x")])
 
 
 @pytest.mark.parametrize("size", [1, 50_000_000], ids=["it does not answer", "it does not read"])
@@ -104,7 +104,7 @@ def test_a_wedged_store_blocks_neither_the_writer_nor_its_end(size: int) -> None
             await over.wait()
 
         async with store_that(wedge) as store:
-            inserting = asyncio.create_task(store.insert([memoryview(bytes(size))]))
+            inserting = asyncio.create_task(store.insert_rows([memoryview(bytes(size))]))
             await eventually(reached.is_set, 5, "the store was asked")
             inserting.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -136,7 +136,7 @@ def test_the_store_holds_exactly_what_was_rendered(victoria_metrics: VictoriaMet
 def insert(store: VictoriaMetrics, body: bytes) -> None:
     async def send() -> None:
         async with httpx.AsyncClient() as http:
-            await VictoriaMetricsStore(http, store.url).insert([memoryview(body)])
+            await VictoriaMetricsStore(http, store.url).insert_rows([memoryview(body)])
 
     asyncio.run(send())
 

@@ -200,8 +200,8 @@ async def test_a_killed_store_that_had_said_yes_loses_nothing(
 
 def rows_inserted(store: VictoriaMetrics) -> int:
     metrics = httpx.get(f"{store.url}/metrics").text
-    (line,) = [line for line in metrics.splitlines() if line.startswith('vm_rows_inserted_total{type="csvimport"}')]
-    return int(line.split()[-1])
+    ways = ('vm_rows_inserted_total{type="csvimport"}', 'vm_rows_inserted_total{type="promremotewrite"}')
+    return sum(int(line.split()[-1]) for line in metrics.splitlines() if line.startswith(ways))
 
 
 async def test_a_killed_broker_loses_nothing_that_it_had_confirmed(

@@ -105,8 +105,12 @@ class StoreRun:
 class Store(Protocol):
     """The time-series database, from the side where samples go in."""
 
-    async def insert(self, rows: Sequence[memoryview]) -> None:
+    async def insert_rows(self, rows: Sequence[memoryview]) -> None:
         """Hands over samples as `writer.render` writes them; done means: in the store's memory. Raises Unavailable."""
+        ...
+
+    async def insert_runs(self, body: Sequence[memoryview]) -> None:
+        """Hands over samples as `writer.runs` writes them; done means: in the store's memory. Raises Unavailable."""
         ...
 
     async def look(self) -> StoreRun:

@@ -120,7 +120,7 @@ async def _fill(bench: Bench, kept: VictoriaMetrics, homes: Homes, now_ms: int) 
 
         async def send(batch: PowerBatch) -> None:
             async with turn:
-                await adapter.insert([renderer.render(batch)])
+                await adapter.insert_rows([renderer.render(batch)])
 
         latest = range(1, _LATEST_MINUTES + 1)
         for back in latest:

@@ -62,7 +62,7 @@ async def _insert(program: VictoriaMetrics, homes: Homes, first_minute: int, min
 
         async def send(body: Sequence[memoryview]) -> None:
             async with turn:
-                await adapter.insert(body)
+                await adapter.insert_rows(body)
 
         while bodies := [transcoder.body(batch) for batch in islice(pieces, _BODIES_IN_MEMORY)]:
             began_s = time.monotonic()

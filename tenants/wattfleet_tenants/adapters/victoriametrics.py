@@ -1,4 +1,4 @@
-"""VictoriaMetrics behind our ports, over HTTP: samples in as CSV, sums out as JSON.
+"""VictoriaMetrics behind our ports, over HTTP: samples in as CSV or remote write, sums out as JSON.
 
 A tenant is a base URL and nothing else, one for inserting and one for selecting. On a single node both are the same; in
 a cluster they carry the tenant in their path.
@@ -10,7 +10,7 @@ import json
 import re
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +41,8 @@ INSERT_PATH = "/api/v1/import/csv?format=" + ",".join(
         "6:label:thermometer",
     )
 )
-"""The columns of what is inserted; an empty one is neither a sample nor a label."""
+"""The columns of rows; an empty one is neither a sample nor a label."""
+RUNS_PATH = "/api/v1/write"
 
 _CONNECT_WITHIN_S = 5.0
 _INSERT_WITHIN_S = 30.0
@@ -59,15 +60,22 @@ class VictoriaMetricsStore:
         self._url = insert_url.rstrip("/")
         self._idle: list[_Connection] = []
 
-    async def insert(self, rows: Sequence[memoryview]) -> None:
+    async def insert_rows(self, rows: Sequence[memoryview]) -> None:
         """Hands over CSV rows in the columns of INSERT_PATH, in one piece or several; raises Unavailable.
 
         Done means: in the store's memory. It can be cancelled at any time, whatever the store does.
         """
+        await self._insert(INSERT_PATH, {}, rows)
+
+    async def insert_runs(self, body: Sequence[memoryview]) -> None:
+        """The same for one body of Prometheus remote write."""
+        await self._insert(RUNS_PATH, {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}, body)
+
+    async def _insert(self, path: str, headers: Mapping[str, str], pieces: Sequence[memoryview]) -> None:
         connection = self._idle_connection() or _Connection(self._url)
         try:
             async with asyncio.timeout(_INSERT_WITHIN_S):
-                status, answer = await asyncio.to_thread(connection.post, rows)
+                status, answer = await asyncio.to_thread(connection.post, path, headers, pieces)
         except (OSError, HTTPException) as error:
             connection.abort()
             raise Unavailable(f"the store does not answer: {describe(error)}") from error
@@ -110,20 +118,22 @@ class _Connection:
         parts = urlsplit(url)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._http = kind(parts.hostname or "", parts.port, timeout=_CONNECT_WITHIN_S)
-        self._path = parts.path + INSERT_PATH
+        self._path = parts.path
         self._aborted = False
 
     def __del__(self) -> None:
         self._http.close()
 
-    def post(self, pieces: Sequence[memoryview]) -> tuple[int, bytes]:
+    def post(self, path: str, headers: Mapping[str, str], pieces: Sequence[memoryview]) -> tuple[int, bytes]:
         """Sends `pieces` as one body; returns the answer's status and text. Blocks; raises OSError, HTTPException."""
         if self._http.sock is None:
             self._http.connect()
             self._http.sock.settimeout(_INSERT_WITHIN_S)  # type: ignore[attr-defined]
         if self._aborted:
             raise ConnectionAbortedError("nobody waits for it any more")
-        self._http.putrequest("POST", self._path)
+        self._http.putrequest("POST", self._path + path)
+        for name, value in headers.items():
+            self._http.putheader(name, value)
         self._http.putheader("Content-Length", str(sum(piece.nbytes for piece in pieces)))
         self._http.endheaders()
         for piece in pieces:

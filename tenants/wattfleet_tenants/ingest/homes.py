@@ -8,6 +8,7 @@ holds each for 20 s.
 
 from collections import deque
 from collections.abc import Sequence
+from struct import Struct
 
 LIVE_EVERY_S = 25.0
 """Less than half of the minute in which a home sends one message: a late one does not make the next early."""
@@ -17,7 +18,8 @@ MOST_UNSETTLED = 14 * 24 * 60
 """Per home, in messages of up to UNIT_BYTES; larger ones count for several, so that 16 kB each fill no stream."""
 UNIT_BYTES = 1024
 """As much as the writer takes of one message; homes may send 16 times as much, and get it back in quarantine."""
-_INTERVAL_START_TAG = b"\x19"
+_BEGINNING = Struct("<7xBQ")
+_INTERVAL_START_TAG = 0x19
 
 
 class Home:
@@ -113,4 +115,7 @@ def is_old(message: bytes, began_before_ms: int) -> bool:
     Only the writer reads a message; what has another layout is not old, and belongs to a home that has one live message
     in LIVE_EVERY_S like any other.
     """
-    return message[7:8] == _INTERVAL_START_TAG and int.from_bytes(message[8:16], "little") < began_before_ms
+    if len(message) < _BEGINNING.size:
+        return False
+    tag, began_ms = _BEGINNING.unpack_from(message)
+    return bool(tag == _INTERVAL_START_TAG and began_ms < began_before_ms)

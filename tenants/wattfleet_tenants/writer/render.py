@@ -22,17 +22,15 @@ one of 4,000 it costs 3.2. Two columns that stay empty cost nothing that could b
 text 92, remote write 105.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from wattfleet_tenants.reading import MISSING
 from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer.checks import MAX_TEMPERATURE_C, MIN_TEMPERATURE_C
+from wattfleet_tenants.writer.grouping import by_household
 
 _TIME_DIGITS = 13  # until the year 2286
-_KEY = slice(1, 9)  # characters of an id that tell households apart: behind the "h", and in ids of every length
 
 Fields = NDArray[np.void] | NDArray[np.uint64]
 """Texts of one width that are only copied, which numpy does fastest as opaque bytes, and as integers where they fit."""
@@ -54,7 +52,7 @@ class Renderer:
         """
         if not len(batch):
             return memoryview(b"")
-        heads, groups = _heads(batch), list(_groups(batch.households))
+        heads, groups = _heads(batch), list(by_household(batch.households))
         power = self._power.rows(batch.power_dw, heads, groups)
         if not batch.temperature_cc.size:
             return power
@@ -88,7 +86,7 @@ class _Kind:
         self._decimals, self._after = decimals, after
 
     def rows(self, values: NDArray[np.int32], heads: Fields, groups: list[NDArray[np.intp]]) -> memoryview:
-        """One row per value that is not missing. values[i] and heads[i] belong to message i; groups: see `_groups`."""
+        """One row per value that is not missing. values[i], heads[i] are of message i; groups: see `by_household`."""
         measured = values != MISSING
         complete = bool(measured.all())
         texts = self._decimals.of(values if complete else np.where(measured, values, 0))
@@ -126,20 +124,6 @@ def _heads(batch: PowerBatch) -> Fields:
         parts["time"], parts["household"], parts["comma"] = texts[which[rows]], batch.households[rows], b","
         heads[rows] = parts.view(heads.dtype)
     return _opaque(heads)
-
-
-def _groups(households: NDArray[np.bytes_]) -> Iterator[NDArray[np.intp]]:
-    """The messages' indices as matrices: the messages of one household are a row, those with equally many a matrix.
-
-    Should two households have one key, their rows alternate and are as right as before.
-    """
-    characters = np.ascontiguousarray(households).view(np.uint8).reshape(len(households), -1)
-    keys = np.ascontiguousarray(characters[:, _KEY]).view(np.uint64).reshape(-1)
-    order = np.argsort(keys, kind="stable")
-    firsts = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))
-    counts = np.diff(firsts, append=len(order))
-    for count in np.unique(counts).tolist():
-        yield order[firsts[counts == count][:, None] + np.arange(count)]
 
 
 def _opaque(texts: NDArray[np.bytes_]) -> Fields:

@@ -20,7 +20,7 @@ from wattfleet_tenants.ports import Assignments, Delivery, Inbox, Ledger, Quaran
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.telemetry.health import Health
 from wattfleet_tenants.wire.batch import PowerBatch
-from wattfleet_tenants.writer import metrics
+from wattfleet_tenants.writer import metrics, runs
 from wattfleet_tenants.writer.checks import Limits
 from wattfleet_tenants.writer.held import ACK_AFTER_S, HeldBatch, HeldBatches
 from wattfleet_tenants.writer.persistence import Persistence
@@ -139,9 +139,18 @@ class Writer:
 
     async def _insert(self, batches: Sequence[PowerBatch]) -> int:
         """Hands all readings to the store, however long it takes; returns how many there were."""
-        rows = [rendered for rendered in map(self._renderer.render, batches) if rendered.nbytes]
+        apart: list[PowerBatch] = []
+        for batch in batches:
+            if not runs.worth_runs(batch):
+                apart.append(batch)
+                continue
+            complete = runs.complete(batch)
+            for body in runs.bodies(batch.only(complete)):
+                await self._persistence.until_done("store", partial(self._world.store.insert_runs, body))
+            apart.append(batch.only(~complete))
+        rows = [rendered for rendered in map(self._renderer.render, apart) if rendered.nbytes]
         if rows:
-            await self._persistence.until_done("store", lambda: self._world.store.insert(rows))
+            await self._persistence.until_done("store", lambda: self._world.store.insert_rows(rows))
         samples = sum(batch.samples for batch in batches)
         metrics.SAMPLES.inc(samples)
         return samples

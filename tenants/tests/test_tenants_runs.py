@@ -1,0 +1,123 @@
+"""Whatever is written as runs, the store holds it exactly, household by household and sample by sample."""
+
+import asyncio
+from dataclasses import replace
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wattfleet_tenants.adapters.victoriametrics import VictoriaMetricsStore
+from wattfleet_tenants.household import mint_household_id
+from wattfleet_tenants.reading import INTERVAL_MS, MISSING
+from wattfleet_tenants.testing.builders import A_MINUTE_MS
+from wattfleet_tenants.testing.victoria_metrics import VictoriaMetrics
+from wattfleet_tenants.wire.batch import PowerBatch
+from wattfleet_tenants.writer import runs
+from wattfleet_tenants.writer.grouping import by_household
+
+
+def batch_of(households: list[str], power_dw: np.ndarray, times: list[int] | None = None) -> PowerBatch:
+    """power_dw[i] are the readings of households[i]; without `times`, each household's minutes follow each other."""
+    count = len(households)
+    minutes = times or [
+        A_MINUTE_MS + households[: i + 1].count(household) * INTERVAL_MS for i, household in enumerate(households)
+    ]
+    return PowerBatch(
+        np.arange(count),
+        np.array([household.encode() for household in households], "S27"),
+        np.ones(count, np.uint32),
+        np.array(minutes, np.uint64),
+        power_dw.astype(np.int32),
+        np.empty((count, 0), np.int32),
+    )
+
+
+def store(program: VictoriaMetrics, batch: PowerBatch) -> None:
+    async def insert() -> None:
+        async with httpx.AsyncClient() as http:
+            for body in runs.bodies(batch):
+                await VictoriaMetricsStore(http, program.url).insert_runs(body)
+
+    asyncio.run(insert())
+
+
+def expected(batch: PowerBatch) -> dict[tuple[str, str], dict[int, float]]:
+    series: dict[tuple[str, str], dict[int, float]] = {}
+    for household, at_ms, row in zip(batch.households, batch.interval_start_ms.tolist(), batch.power_dw, strict=True):
+        for socket, value in enumerate(row.tolist(), 1):
+            series.setdefault((household.decode(), str(socket)), {})[at_ms] = value / 10
+    return series
+
+
+def exported(program: VictoriaMetrics, batch: PowerBatch) -> dict[tuple[str, str], dict[int, float]]:
+    names = "|".join(sorted({household.decode() for household in batch.households}))
+    return {
+        (series.labels["household"], series.labels["socket"]): dict(zip(series.at_ms, series.values, strict=True))
+        for series in program.export(f'wattfleet_power_watts{{household=~"{names}"}}')
+    }
+
+
+@pytest.mark.parametrize("sockets", [1, 9, 10, 30, 64])
+def test_the_store_holds_exactly_what_was_written(victoria_metrics: VictoriaMetrics, sockets: int) -> None:
+    chance = np.random.default_rng(sockets)
+    ids = [mint_household_id() for _ in range(12)] + [f"h{'x' * 14}{sockets:02}", "h" + f"{sockets:02}" * 13]
+    households = [ids[i] for i in chance.integers(0, len(ids), 400)]
+    power_dw = chance.integers(-250_000, 250_001, (400, sockets))
+    power_dw[0], power_dw[1] = -250_000, 250_000
+    batch = batch_of(households, power_dw)
+    store(victoria_metrics, batch)
+    assert exported(victoria_metrics, batch) == expected(batch)
+
+
+def test_households_that_are_alike_are_not_taken_for_one(victoria_metrics: VictoriaMetrics) -> None:
+    alike = [f"halike00{mint_household_id()[1:10]}{i}" for i in range(2)]
+    batch = batch_of(alike * 60, np.arange(240).reshape(120, 2))
+    store(victoria_metrics, batch)
+    assert exported(victoria_metrics, batch) == expected(batch)
+
+
+def test_a_body_ends_before_it_is_too_large_and_the_next_one_goes_on(
+    victoria_metrics: VictoriaMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MOST_SERIES_PER_BODY", 20)
+    ids = [mint_household_id() for _ in range(7)]
+    batch = batch_of(ids * 20, np.random.default_rng(1).integers(0, 99_999, (140, 6)))
+    assert len(list(runs.bodies(batch))) == 3
+    store(victoria_metrics, batch)
+    assert exported(victoria_metrics, batch) == expected(batch)
+
+
+@pytest.mark.parametrize("at_ms", [2_678_400_000, 34_359_720_000, 4_102_444_800_000])
+def test_times_from_1970_to_2100_are_kept(victoria_metrics: VictoriaMetrics, at_ms: int) -> None:
+    household = mint_household_id()
+    batch = batch_of([household], np.array([[7]]), [at_ms // INTERVAL_MS * INTERVAL_MS])
+    (body,) = runs.bodies(batch)
+    assert body[1].nbytes == len(bytes(body[1]))
+    varint = bytes(body[1])[-runs._TIME_BYTES :]
+    assert sum((byte & 0x7F) << 7 * place for place, byte in enumerate(varint)) == batch.interval_start_ms[0]
+
+
+@given(
+    st.lists(st.sampled_from(["haaaaaaaa00000001", "haaaaaaaa00000002", "hbbbbbbbb000000001", "hc" * 10]), max_size=40)
+)
+def test_every_message_is_in_the_row_of_its_household(households: list[str]) -> None:
+    ids = np.array([household.encode() for household in households], "S27")
+    rows = [row for group in (by_household(ids) if households else []) for row in group.tolist()]
+    assert sorted(i for row in rows for i in row) == list(range(len(households)))
+    assert all(len({households[i] for i in row}) == 1 for row in rows)
+    assert len(rows) == len(set(households))
+    assert all(row == sorted(row) for row in rows), "in the order in which they came"
+
+
+def test_runs_are_for_complete_messages_of_a_backlog_only() -> None:
+    power_dw = np.ones((200, 3))
+    power_dw[7, 1] = MISSING
+    backlog = batch_of(["haaaaaaaa00000001", "haaaaaaaa00000002"] * 100, power_dw)
+    assert runs.worth_runs(backlog)
+    assert np.flatnonzero(~runs.complete(backlog)).tolist() == [7]
+    assert not runs.worth_runs(backlog.only(np.arange(200) < 50)), "too few"
+    assert not runs.worth_runs(batch_of([f"h{i:016}" for i in range(200)], np.ones((200, 3)))), "one minute of each"
+    warm = replace(backlog, temperature_cc=np.ones((200, 1), np.int32))
+    assert not runs.complete(warm).any()
