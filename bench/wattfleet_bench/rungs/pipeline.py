@@ -27,6 +27,7 @@ MOST_BACKLOG_S = 2.0
 MOST_WRITER_SHARE = 0.06
 
 _HANDED_WITHIN_S = 600.0
+_LOOK_EVERY_S = 0.25  # each look costs the writer some ms: its metrics are written out
 _SETTLED_WITHIN_S = 120.0
 
 
@@ -104,6 +105,7 @@ class Pipeline:
                 lambda: self._shard.samples_handed() - before >= sent.samples,
                 _HANDED_WITHIN_S,
                 "the last sample is handed to the store",
+                _LOOK_EVERY_S,
             )
             seconds = time.monotonic() - told["began_s"]
         return Run(sent, seconds, dict(meter.usage), told["refused"], backlog)

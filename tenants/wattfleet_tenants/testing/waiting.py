@@ -24,8 +24,10 @@ async def eventually(condition: Callable[[], Awaitable[Outcome] | Outcome], with
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
-def wait_until(condition: Callable[[], Outcome], within_s: float, what: str) -> Outcome:
-    """The same for tests and fixtures that are not async."""
+def wait_until(
+    condition: Callable[[], Outcome], within_s: float, what: str, every_s: float = _LOOK_EVERY_S
+) -> Outcome:
+    """The same for tests and fixtures that are not async; looks every `every_s` seconds."""
     deadline = time.monotonic() + within_s
     while True:
         value = condition()
@@ -33,4 +35,4 @@ def wait_until(condition: Callable[[], Outcome], within_s: float, what: str) -> 
             return value
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {within_s} s (last seen: {value!r:.300})")
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(every_s)
