@@ -24,9 +24,7 @@ async def eventually(condition: Callable[[], Awaitable[Outcome] | Outcome], with
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
-def wait_until(
-    condition: Callable[[], Outcome], within_s: float, what: str, every_s: float = _LOOK_EVERY_S
-) -> Outcome:
+def wait_until(condition: Callable[[], Outcome], within_s: float, what: str, every_s: float = _LOOK_EVERY_S) -> Outcome:
     """The same for tests and fixtures that are not async; looks every `every_s` seconds."""
     deadline = time.monotonic() + within_s
     while True:
