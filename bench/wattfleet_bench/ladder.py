@@ -20,7 +20,7 @@ from wattfleet_bench import published, results
 from wattfleet_bench.bench import Bench, Progress
 from wattfleet_bench.measure import machine
 from wattfleet_bench.results import Result
-from wattfleet_bench.rungs import broker, connections, ingest, message, pipeline, reader, store, writer
+from wattfleet_bench.rungs import agents, broker, connections, ingest, message, pipeline, reader, store, writer
 from wattfleet_bench.verification import NotAsSent
 
 _OUTPUT = Path("build/bench.json")
@@ -42,6 +42,7 @@ RUNGS = {
     "broker": Rung(broker.run, 45),
     "ingest": Rung(ingest.run, 40),
     "connections": Rung(connections.run, 40),
+    "agents": Rung(agents.run, 110),
     "writer": Rung(writer.run, 10),
     "store": Rung(store.run, 80),
     "reader": Rung(reader.run, 90),

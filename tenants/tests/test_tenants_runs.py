@@ -16,6 +16,7 @@ from wattfleet_tenants.testing.victoria_metrics import VictoriaMetrics
 from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import runs
 from wattfleet_tenants.writer.grouping import by_household
+from wattfleet_tenants.writer.render import Renderer
 
 
 def batch_of(households: list[str], power_dw: np.ndarray, times: list[int] | None = None) -> PowerBatch:
@@ -111,13 +112,39 @@ def test_every_message_is_in_the_row_of_its_household(households: list[str]) -> 
     assert all(row == sorted(row) for row in rows), "in the order in which they came"
 
 
-def test_runs_are_for_complete_messages_of_a_backlog_only() -> None:
-    power_dw = np.ones((200, 3))
-    power_dw[7, 1] = MISSING
-    backlog = batch_of(["haaaaaaaa00000001", "haaaaaaaa00000002"] * 100, power_dw)
+def test_runs_are_for_a_backlog_only() -> None:
+    ones = np.ones((200, 3))
+    backlog = batch_of(["haaaaaaaa00000001", "haaaaaaaa00000002"] * 100, ones)
     assert runs.worth_runs(backlog)
-    assert np.flatnonzero(~runs.complete(backlog)).tolist() == [7]
     assert not runs.worth_runs(backlog.only(np.arange(200) < 50)), "too few"
-    assert not runs.worth_runs(batch_of([f"h{i:016}" for i in range(200)], np.ones((200, 3)))), "one minute of each"
-    warm = replace(backlog, temperature_cc=np.ones((200, 1), np.int32))
-    assert not runs.complete(warm).any()
+    assert not runs.worth_runs(batch_of([f"h{i:016}" for i in range(200)], ones)), "one minute of each"
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.01, 0.3, 1.0])
+@pytest.mark.parametrize("thermometers", [0, 2])
+def test_runs_and_rows_together_hold_every_reading_once(
+    victoria_metrics: VictoriaMetrics, missing: float, thermometers: int
+) -> None:
+    chance = np.random.default_rng(3)
+    ids = [mint_household_id(), mint_household_id()]
+    power_dw = chance.integers(-9_999, 99_999, (200, 12))
+    power_dw[chance.random(power_dw.shape) < missing] = MISSING
+    temperature_cc = chance.integers(-1_000, 3_000, (200, thermometers)).astype(np.int32)
+    temperature_cc[chance.random(temperature_cc.shape) < missing] = MISSING
+    batch = replace(batch_of(ids * 100, power_dw), temperature_cc=temperature_cc)
+    as_runs, as_rows = runs.apart(batch)
+    assert as_runs.samples - np.count_nonzero(as_runs.temperature_cc != MISSING) == as_runs.power_dw.size
+    store(victoria_metrics, as_runs)
+    rendered = [Renderer(25_000).render(part) for part in as_rows]
+
+    async def insert() -> None:
+        async with httpx.AsyncClient() as http:
+            await VictoriaMetricsStore(http, victoria_metrics.url).insert_rows(rendered)
+
+    if rendered:
+        asyncio.run(insert())
+    wanted = {key: {at_ms: watts for at_ms, watts in values.items() if watts != MISSING / 10}
+              for key, values in expected(batch).items()}  # fmt: skip
+    assert exported(victoria_metrics, batch) == {key: values for key, values in wanted.items() if values}
+    stored = victoria_metrics.export(f'wattfleet_temperature_celsius{{household=~"{"|".join(ids)}"}}')
+    assert sum(len(series.values) for series in stored) == np.count_nonzero(temperature_cc != MISSING)

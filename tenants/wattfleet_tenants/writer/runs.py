@@ -11,6 +11,7 @@ than some thousand series cost the store twice as much; hence the two thresholds
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +43,18 @@ def worth_runs(batch: PowerBatch) -> bool:
     return len(np.unique(batch.households)) * WORTH_SAMPLES_PER_SERIES <= len(batch)
 
 
-def complete(batch: PowerBatch) -> NDArray[np.bool_]:
-    """Which messages runs can hold: those with readings of all sockets, and of nothing else."""
-    measured: NDArray[np.bool_] = (batch.power_dw != MISSING).all(axis=1)
-    return measured if not batch.temperature_cc.shape[1] else np.zeros(len(batch), np.bool_)
+def apart(batch: PowerBatch) -> tuple[PowerBatch, list[PowerBatch]]:
+    """What of `batch` runs can hold, the powers of messages with readings of all sockets, and the rest."""
+    complete = (batch.power_dw != MISSING).all(axis=1)
+    runs = batch.only(complete)
+    temperatures = replace(runs, power_dw=np.empty((len(runs), 0), np.int32))
+    return runs, [part for part in (temperatures, batch.only(~complete)) if part.samples]
 
 
 def bodies(batch: PowerBatch) -> Iterator[Body]:
-    """All readings of `batch`, whose messages are complete, as bodies of remote write."""
+    """All powers of `batch`, none of which is missing, as bodies of remote write."""
+    if not len(batch):
+        return
     sockets = batch.power_dw.shape[1]
     samples = _without_value(batch.interval_start_ms)
     for messages in by_household(batch.households):

@@ -139,16 +139,16 @@ class Writer:
 
     async def _insert(self, batches: Sequence[PowerBatch]) -> int:
         """Hands all readings to the store, however long it takes; returns how many there were."""
-        apart: list[PowerBatch] = []
+        as_rows: list[PowerBatch] = []
         for batch in batches:
             if not runs.worth_runs(batch):
-                apart.append(batch)
+                as_rows.append(batch)
                 continue
-            complete = runs.complete(batch)
-            for body in runs.bodies(batch.only(complete)):
+            as_runs, rest = runs.apart(batch)
+            as_rows.extend(rest)
+            for body in runs.bodies(as_runs):
                 await self._persistence.until_done("store", partial(self._world.store.insert_runs, body))
-            apart.append(batch.only(~complete))
-        rows = [rendered for rendered in map(self._renderer.render, apart) if rendered.nbytes]
+        rows = [rendered for rendered in map(self._renderer.render, as_rows) if rendered.nbytes]
         if rows:
             await self._persistence.until_done("store", lambda: self._world.store.insert_rows(rows))
         samples = sum(batch.samples for batch in batches)
