@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.reading import MISSING
 from wattfleet_tenants.wire import batch
 from wattfleet_tenants.wire.readings_pb2 import Readings
 from wattfleet_tenants.writer.checks import EARLIEST_MS, REASONS, Limits, first_objections
 
-HOME = HouseholdId("h0123456789abcdefghij")
+HOME = b"h0123456789abcdefghij"
 NOW_MS = 1_790_000_040_000
 YEAR_DAYS = Limits(max_power_w=1_000, retention_days=365)
 DAY_MS = 86_400_000
@@ -18,8 +17,8 @@ GOOD = {"version": 1, "sequence": 1, "interval_start_ms": NOW_MS, "power_dw": [1
 
 
 def objections(*messages: dict[str, object], limits: Limits = YEAR_DAYS) -> list[str | None]:
-    wire = [(HOME, Readings(**{"version": 1, **message}).SerializeToString()) for message in messages]  # type: ignore[arg-type]
-    batches, unreadable = batch.decode(wire)
+    wire = [Readings(**{"version": 1, **message}).SerializeToString() for message in messages]  # type: ignore[arg-type]
+    batches, unreadable = batch.decode([HOME] * len(wire), wire)
     assert not unreadable
     found: dict[int, str | None] = {}
     for part in batches:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from wattfleet_tenants import grants, subjects
+from wattfleet_tenants import grants
 from wattfleet_tenants.adapters.reader_client import ReaderClient
 from wattfleet_tenants.answers import Refused
 from wattfleet_tenants.household import HouseholdId
@@ -36,10 +36,8 @@ def running(*programs: Program) -> Iterator[None]:
 
 
 async def publish(broker: ShardBroker, household: HouseholdId, payloads: list[bytes]) -> None:
-    async with broker.agent(household) as agent:
-        subject = subjects.measurements(broker.shard, household)
-        for first in range(0, len(payloads), 256):
-            await asyncio.gather(*[agent.request(subject, one, timeout=10) for one in payloads[first : first + 256]])
+    for first in range(0, len(payloads), 256):
+        await broker.publish_bundle(*[(household, payload) for payload in payloads[first : first + 256]])
 
 
 def lines(log: Path) -> list[dict[str, object]]:

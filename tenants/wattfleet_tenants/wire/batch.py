@@ -27,8 +27,8 @@ _SEQUENCE, _INTERVAL_START, _POWER_TAG = 3, 8, 16
 _TAGS = ((0, 0x08), (1, codec.VERSION), (2, 0x15), (7, 0x19), (_POWER_TAG, 0x22))
 _TEMPERATURE = 0x2A
 _VALUE_BYTES = 4
-# Setting up a matrix costs as much as parsing about eight messages one by one.
-_WORTH_A_MATRIX = 8
+# Setting up a matrix costs as much as parsing about thirty messages one by one.
+_WORTH_A_MATRIX = 32
 
 
 @dataclass(frozen=True, slots=True)

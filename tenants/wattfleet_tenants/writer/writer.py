@@ -110,13 +110,13 @@ class Writer:
         run = self._run
         samples = await self._insert(outcome.good)
         stored_at_s = time.monotonic()
+        _follow("handed to the store", outcome.good)
         await self._refuse(outcome.refused(arrivals, names))
         settled = arrivals.settled([one.position for one in outcome.objections])
         self._held.add(HeldBatch(lane, arrivals.receipts, settled, run, stored_at_s))
         metrics.HELD.set(self._held.messages)
         metrics.BATCH_MESSAGES.observe(len(arrivals))
         metrics.BATCH_SECONDS.observe(stored_at_s - began_s)
-        _follow("handed to the store", outcome.good)
         logger.info(
             "batch",
             extra={
