@@ -86,8 +86,9 @@ check-lint: $(ENVIRONMENT)
 	@$(STEP) setup/run.py Lint "ruff check" $(VENV)/ruff check
 check-types: $(ENVIRONMENT)
 	@$(STEP) setup/run.py Types "mypy, strict" $(VENV)/mypy
+# With a cache of its own: two runs of mypy that fill one at the same time get in each other's way.
 check-setup: $(ENVIRONMENT)
-	@$(STEP) setup/run.py "Types of the set-up" "mypy, strict" env MYPYPATH=setup $(VENV)/mypy $(wildcard setup/*.py)
+	@$(STEP) setup/run.py "Types of the set-up" "mypy, strict" env MYPYPATH=setup $(VENV)/mypy --cache-dir .mypy_cache/setup $(wildcard setup/*.py)
 check-imports: $(ENVIRONMENT)
 	@$(STEP) setup/run.py Imports "who may import whom" $(VENV)/lint-imports
 check-generated: $(ENVIRONMENT)
