@@ -16,7 +16,7 @@ from wattfleet_tenants.testing.waiting import wait_until
 CHROMIUM = Path("/usr/bin/chromium")
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
-CHANGES_WITHIN_S = 20
+CHANGES_WITHIN_S = 45  # a command that got lost is given again when its lease of 30 s is renewed
 SEEN_WITHIN_MS = 30_000
 
 pytestmark = pytest.mark.skipif(

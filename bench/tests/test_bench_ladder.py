@@ -45,8 +45,8 @@ def test_a_broken_rung_does_not_hide_the_others(tmp_path: Path, monkeypatch: pyt
     assert {one["name"].partition(".")[0] for one in json.loads(output.read_text())} == {"message"}
 
 
-def test_the_ladder_takes_about_ten_minutes() -> None:
-    assert 8 * 60 <= sum(rung.expected_s for rung in RUNGS.values()) <= 12 * 60
+def test_the_ladder_takes_little_more_than_ten_minutes() -> None:
+    assert 8 * 60 <= sum(rung.expected_s for rung in RUNGS.values()) <= 13 * 60
 
 
 def test_ctrl_c_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
