@@ -48,7 +48,7 @@ test: $(PARTS) chromium ## all tests, over the real parts and in a real browser 
 		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest -n 2 --no-loadscope-reorder $(TESTS)
 
 .PHONY: bench
-bench: $(ENVIRONMENT) $(VICTORIA_METRICS) ## how fast the pipeline is, with proof that nothing is lost, 10 minutes (BENCH="--help")
+bench: $(ENVIRONMENT) $(VICTORIA_METRICS) ## how fast the pipeline is, with proof that nothing is lost, 13 minutes (BENCH="--help")
 	@exec env $(OWN_PATH) $(VENV)/python -m wattfleet_bench.ladder $(BENCH)
 
 .PHONY: bench-baseline

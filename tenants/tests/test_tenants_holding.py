@@ -260,6 +260,12 @@ async def test_stopping_leaves_what_is_held_to_come_again(bench: Bench) -> None:
     assert bench.inbox.acknowledged == []
 
 
+async def test_it_can_be_stopped_though_its_store_was_never_there(bench: Bench) -> None:
+    bench.store.away = True
+    async with bench.writing(hold_s=60):
+        await eventually(lambda: "store" in bench.health.troubles, 5, "said")
+
+
 async def test_a_bug_ends_the_writer_instead_of_hiding_in_a_task(bench: Bench) -> None:
     async def broken(_: Sequence[memoryview]) -> None:
         raise ZeroDivisionError

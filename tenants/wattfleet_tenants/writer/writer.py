@@ -66,7 +66,6 @@ class Writer:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Works until `stopping` is set, then finishes the batches at hand and leaves the rest to come again."""
-        self._run = await self._persistence.until_done("store", self._world.store.look)
         fetching = [asyncio.create_task(self._store_for_ever(lane)) for lane in self._world.inboxes]
         others = (self._release_for_ever(), self._count_for_ever(), stopping.wait())
         tasks = [*fetching, *map(asyncio.create_task, others)]
@@ -84,6 +83,7 @@ class Writer:
 
     async def _store_for_ever(self, lane: Lane) -> None:
         storing = self._storing[lane]
+        self._run = await self._persistence.until_done("store", self._world.store.look)
         while True:
             deliveries = await self._fetch(lane)
             if deliveries:
