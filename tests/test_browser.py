@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 from running_platform import ALICE, BOB, Homes, Person, RunningPlatform
 from wattfleet_tenants.testing.waiting import wait_until
 
@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Visit:
-    """One person's browser, which notes whatever goes wrong behind the page."""
+    """One person's browser, which notes whatever goes wrong behind our pages."""
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.context = context
@@ -44,9 +44,22 @@ class Visit:
         self.foreign: list[str] = []
         self.page = context.new_page()
         self.page.set_default_timeout(SEEN_WITHIN_MS)
-        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._note_console)
+        self.page.on("pageerror", self._note_failure)
         self.page.on("request", self._note)
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        source = message.location.get("url", "")
+        if message.type == "error" and self._is_ours(source or self.page.url):
+            self.errors.append(f"{message.text} {source} on {self.page.url}")
+
+    def _note_failure(self, error: Error) -> None:
+        if self._is_ours(self.page.url):
+            self.errors.append(f"{error} on {self.page.url}")
+
+    def _is_ours(self, url: str) -> bool:
+        """Not the identity provider's own pages, which have been seen to miss a picture of theirs."""
+        return url.startswith(f"{self.url}/")
 
     def _note(self, request: Request) -> None:
         if urlsplit(request.url).hostname not in ("127.0.0.1", None, ""):

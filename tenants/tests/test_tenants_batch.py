@@ -1,8 +1,9 @@
 """Decoding thousands of messages at once means the same as decoding each by itself, for any bytes at all."""
 
 import random
-import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,18 +97,29 @@ def test_rows_can_be_picked() -> None:
 
 
 @pytest.mark.parametrize("kind", ["every message another layout", "random bytes", "small groups"])
-def test_hostile_variety_costs_each_message_the_same(kind: str) -> None:
-    def cost(count: int) -> float:
-        chance = random.Random(7)
-        messages = [_hostile(kind, i, chance) for i in range(count)]
-        start = time.process_time()
-        batch.decode([HOME] * count, messages)
-        return time.process_time() - start
+def test_hostile_variety_costs_each_message_the_same(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    handled: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
 
-    cost(500)
-    few, many = cost(2_000), cost(16_000)
-    # Eight times as many may cost at most three times eight (a shared machine's noise), not 64 times.
-    assert many < 24 * max(few, 0.01)
+    def count_rows(step: str, rows: Callable[..., int]) -> None:
+        really = getattr(batch, step)
+
+        def counted(*given: Any) -> Any:
+            handled[step] += rows(*given)
+            calls[step] += 1
+            return really(*given)
+
+        monkeypatch.setattr(batch, step, counted)
+
+    count_rows("_groups", len)
+    count_rows("_matrix", lambda messages, positions: len(positions))
+    count_rows("_read_columns", lambda rows, *_: len(rows))
+    count_rows("_parse_one_by_one", lambda senders, messages, positions: len(positions))
+    chance, count = random.Random(7), 4_000
+    batch.decode([HOME] * count, [_hostile(kind, i, chance) for i in range(count)])
+    assert handled["_groups"] <= 2 * count, "by length, then by layout"
+    assert max(handled["_matrix"], handled["_read_columns"], handled["_parse_one_by_one"]) <= count
+    assert max(calls.values()) <= count / batch._WORTH_A_MATRIX + 1, "no step is set up for few messages"
 
 
 def _hostile(kind: str, i: int, chance: random.Random) -> bytes:
