@@ -82,12 +82,16 @@ def require(verified: Verified) -> None:
 
 
 def _counts_once_visible(http: httpx.Client, sent: Sent, within_s: float) -> tuple[int, int]:
-    """The counts when they are as they should be, or as they are after `within_s`."""
+    """The counts when they are as they should be, or as they are in a look that began after `within_s`.
+
+    A look at 12 million samples takes about as long itself, and may begin before all of them are visible.
+    """
     deadline_s = time.monotonic() + within_s
     while True:
+        began_s = time.monotonic()
         http.get("/internal/force_flush").raise_for_status()
         counts = _counts(http, sent)
-        if counts == (sent.samples, sent.homes.count * SOCKETS) or time.monotonic() > deadline_s:
+        if counts == (sent.samples, sent.homes.count * SOCKETS) or began_s > deadline_s:
             return counts
         time.sleep(_LOOK_EVERY_S)
 

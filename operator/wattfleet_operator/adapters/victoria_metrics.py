@@ -10,6 +10,7 @@ import httpx
 from wattfleet_tenants import series
 from wattfleet_tenants.crd import Shard
 from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.server_settings import STORE_ENVIRONMENT, STORE_FLAGS, STORE_FLUSH_S
 from wattfleet_tenants.shard import ShardId
 
 from wattfleet_operator.embedded.free_ports import FreePorts
@@ -68,12 +69,11 @@ def store_process(shard: Shard, program: str, port: int, data: Path) -> Process:
         f"-httpListenAddr=127.0.0.1:{port}",
         f"-storageDataPath={data}",
         f"-retentionPeriod={shard.spec.retention_years}y",
-        "-dedup.minScrapeInterval=1ms",
-        "-search.latencyOffset=0s",
-        "-inmemoryDataFlushInterval=5s",
+        f"-inmemoryDataFlushInterval={STORE_FLUSH_S}s",
         "-memory.allowedBytes=256MB",
+        *STORE_FLAGS,
     )
-    return Process(_name(shard.id), argv, ready_url=f"{url}/health", url=url)
+    return Process(_name(shard.id), argv, STORE_ENVIRONMENT, ready_url=f"{url}/health", url=url)
 
 
 def _name(shard: ShardId) -> str:

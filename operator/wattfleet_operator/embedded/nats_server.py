@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from wattfleet_tenants.credentials import account_token, operator_token
+from wattfleet_tenants.server_settings import BROKER_SETTINGS
 
 from wattfleet_operator.adapters.nats_identities import NatsIdentities
 from wattfleet_operator.embedded.process import Process
@@ -25,9 +26,7 @@ resolver_preload: {{ {system}: {system_token} }}
 # as with "2s"); with the default of two minutes the stream was gone.
 jetstream: {{ store_dir: {store}, max_memory_store: 16MB, max_file_store: 32GB, sync_interval: always }}
 # max_file_store is for seven shards: each reserves 4.25 GiB, of which it takes what waits to be stored.
-# A bundle of readings, or an account's token with thousands of revocations; a household's template allows it 16 KiB.
-max_payload: 1MB
-"""
+{settings}"""
 
 
 async def nats_process(identities: NatsIdentities, port: int, folder: Path) -> Process:
@@ -40,6 +39,7 @@ async def nats_process(identities: NatsIdentities, port: int, folder: Path) -> P
         system_token=account_token(operator, system.public_key, "SYS", {}),
         resolver=json.dumps(str(folder / "resolver")),
         store=json.dumps(str(folder)),
+        settings=BROKER_SETTINGS,
     )
     argv = (find_program("nats-server"), "-c", str(_written(folder / "nats-server.conf", configuration)))
     return Process("nats", argv, ready_url=f"tcp://127.0.0.1:{port}", url=f"nats://127.0.0.1:{port}")

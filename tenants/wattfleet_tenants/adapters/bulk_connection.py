@@ -14,12 +14,10 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import ParseResult
 
 import nats.errors
-from nats.aio.client import Client, Srv
+from nats.aio.client import Client
 from nats.aio.subscription import Subscription
-from nats.aio.transport import TcpTransport
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
@@ -28,9 +26,6 @@ from wattfleet_tenants.ports import Unavailable
 
 logger = logging.getLogger(__name__)
 
-_READ_BYTES = 256 * 1024
-"""About 1,100 messages, for which all else that is done per read costs 0.02 us each; with nats-py's 32 kB the ingest
-needed 3.0 instead of 2.7 us a message, and no less with 1 MB."""
 _MOST_UNSENT_BYTES = 4 * 2**20
 """Answers to 50,000 messages; whoever has more waits until the server has taken some."""
 _LOOK_AGAIN_S = 0.1
@@ -109,27 +104,6 @@ class BulkConnection(NatsConnection):
         await super()._log_error(error)
         if "permissions violation for subscription" in str(error).lower():
             self._refused = describe(error)
-
-    async def _connect_to_server(self, s: Srv) -> None:
-        self._transport = self._transport or _BulkTransport()
-        await super()._connect_to_server(s)
-
-
-class _BulkTransport(TcpTransport):
-    """Reads more at once than nats-py asks for."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:  # noqa: ARG002
-        await super().connect(uri, _READ_BYTES, connect_timeout)
-
-    async def read(self, buffer_size: int) -> bytes:  # noqa: ARG002 (nats-py's 32 kB)
-        chunk: bytes = await super().read(_READ_BYTES)
-        return chunk
-
-    def __bool__(self) -> bool:
-        return True
 
 
 class BulkParser:

@@ -10,8 +10,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import ParseResult
 
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
+from nats.aio.transport import TcpTransport
 
 from wattfleet_tenants.ports import Unavailable
 
@@ -20,6 +22,9 @@ logger = logging.getLogger(__name__)
 _RECONNECT_EVERY_S = 1
 _PING_EVERY_S = 10
 _FLUSH_WITHIN_S = 10
+_READ_BYTES = 256 * 1024
+"""What asyncio reads at a time. About 1,100 messages, for which all else that is done per read costs 0.02 us each; with
+nats-py's 32 kB the ingest needed 3.0 instead of 2.7 us a message, and no less with 1 MB."""
 
 
 class NatsConnection(Client):
@@ -61,6 +66,10 @@ class NatsConnection(Client):
         await self._flush_pending(force_flush=True)
         await super().flush(timeout)
 
+    async def _connect_to_server(self, s: Srv) -> None:
+        self._transport = self._transport or _WideTransport()
+        await super()._connect_to_server(s)
+
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:
             parsed: dict[str, str] | None = await super()._process_headers(headers)
@@ -87,6 +96,23 @@ class NatsConnection(Client):
     async def _tell_closed(self) -> None:
         for callback in self.on_closed:
             callback()
+
+
+class _WideTransport(TcpTransport):
+    """Reads more at once than nats-py asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:  # noqa: ARG002
+        await super().connect(uri, _READ_BYTES, connect_timeout)
+
+    async def read(self, buffer_size: int) -> bytes:  # noqa: ARG002 (nats-py's 32 kB)
+        chunk: bytes = await super().read(_READ_BYTES)
+        return chunk
+
+    def __bool__(self) -> bool:
+        return True
 
 
 def describe(error: BaseException) -> str:

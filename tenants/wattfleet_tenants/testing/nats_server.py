@@ -21,6 +21,7 @@ from wattfleet_tenants.credentials import Identity, new_identity
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.permissions import Permissions
+from wattfleet_tenants.server_settings import BROKER_SETTINGS
 from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.programs import Program, find_program, free_port
 from wattfleet_tenants.wire.bundle import Bundle, encode
@@ -33,8 +34,7 @@ operator: {operator}
 system_account: {system}
 resolver: {{ type: full, dir: {resolver}, allow_delete: true, interval: "1m" }}
 jetstream: {{ store_dir: {store}, sync_interval: always }}
-max_payload: 1MB
-write_deadline: "5s"
+{settings}write_deadline: "5s"
 """
 _FAR_FUTURE_S = 4_000_000_000
 
@@ -87,6 +87,7 @@ class NatsServer(Program):
                 system=self._system.public_key,
                 resolver=json.dumps(str(self._resolver)),
                 store=json.dumps(str(self._folder / "jetstream")),
+                settings=BROKER_SETTINGS,
             )
         )
         return path

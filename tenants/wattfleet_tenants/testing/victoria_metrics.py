@@ -7,13 +7,12 @@ from pathlib import Path
 
 import httpx
 
+from wattfleet_tenants.server_settings import STORE_ENVIRONMENT, STORE_FLAGS, STORE_FLUSH_S
 from wattfleet_tenants.testing.programs import Program, find_program, free_port
 
 FLAGS = (
+    *STORE_FLAGS,
     "-retentionPeriod=100y",
-    # Redelivered samples have the same timestamp: one of them is kept.
-    "-dedup.minScrapeInterval=1ms",
-    "-search.latencyOffset=0s",
     "-memory.allowedBytes=256MB",
     "-search.maxConcurrentRequests=8",
 )
@@ -31,7 +30,7 @@ class Series:
 class VictoriaMetrics(Program):
     """A single node with a folder of its own. flush_s: how long a sample may be in memory only."""
 
-    def __init__(self, folder: Path, flush_s: int = 5) -> None:
+    def __init__(self, folder: Path, flush_s: int = STORE_FLUSH_S) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         argv = [
@@ -42,6 +41,7 @@ class VictoriaMetrics(Program):
             *FLAGS,
         ]
         super().__init__(argv, folder / "victoria-metrics.log", self._answers)
+        self.env = {**self.env, **STORE_ENVIRONMENT}
 
     def export(self, selector: str) -> list[Series]:
         """Everything stored under `selector`, once what is in memory was made visible."""

@@ -89,8 +89,8 @@ def _runs(
         rows["household"] = _fixed(households)[:, None]
         rows["socket"] = _fixed(sockets)[None, :]
         rows["samples"] = samples[messages][:, None, :]
-        power_w = power_dw[messages, numbers.start - 1 : numbers.stop - 1] / 10.0
-        rows["samples"].view(_VALUE)["value"] = power_w.transpose(0, 2, 1)
+        by_socket = power_dw[messages, numbers.start - 1 : numbers.stop - 1].transpose(0, 2, 1)
+        rows["samples"].view(_VALUE)["value"] = np.ascontiguousarray(by_socket) / 10.0
         yield rows.reshape(-1).view(np.uint8).data
 
 

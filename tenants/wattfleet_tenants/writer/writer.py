@@ -29,11 +29,11 @@ from wattfleet_tenants.writer.triage import Arrivals, Names, sort
 
 logger = logging.getLogger(__name__)
 
-BATCH_BYTES = {Lane.LIVE: 1_000_000, Lane.BACKLOG: 4_000_000}
+BATCH_BYTES = {Lane.LIVE: 1_000_000, Lane.BACKLOG: 16_000_000}
 """About 6,000 and 24,000 messages of 30 readings, 1,500 bytes of CSV each. A backlog's larger batches hold more minutes
 of each home, and the store takes several samples of one series at a third less cost."""
 BATCH_WAIT_S = 1.0
-_BATCHES_AT_ONCE = {Lane.LIVE: 1, Lane.BACKLOG: 2}
+_BATCHES_AT_ONCE = {Lane.LIVE: 1, Lane.BACKLOG: 16_000_000}
 _FINISH_WITHIN_S = 5.0
 _COUNT_EVERY_S = 5.0
 
