@@ -60,6 +60,21 @@ def _jetstream(bench: Bench, *, always: bool) -> list[Result]:
         return results if always else [*results, _drained(broker, name)]
 
 
+def jetstream_cpu_s_per_million(bench: Bench) -> float:
+    """What the broker's CPU takes here and now for a piece of work that is the same everywhere: one JetStream message
+    per home. CPU seconds per million readings."""
+    bench.progress.step("how fast the machine is now: one JetStream message per home")
+    minutes = bench.amount(50)
+    with bench.folder() as folder, _broker(folder, always=False) as broker:
+        asyncio.run(_make_stream(broker))
+        with _publisher(folder, broker, core=False) as publisher:
+            for first in (0, minutes):
+                messages = publisher.prepare(first, minutes)
+                with Meter({"nats": broker.server.pid}) as meter:
+                    publisher.send()
+    return meter.usage["nats"].cpu_s / messages / SOCKETS * 1e6
+
+
 @contextmanager
 def _broker(folder: Path, *, always: bool) -> Iterator[ShardBroker]:
     broker = ShardBroker(folder / "nats")

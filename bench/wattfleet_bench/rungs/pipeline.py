@@ -16,6 +16,7 @@ from wattfleet_bench.bench import Bench
 from wattfleet_bench.homes import SOCKETS, Homes, day_in_the_past_ms
 from wattfleet_bench.measure import Meter, Usage, disk_bytes
 from wattfleet_bench.results import Result, at_least, at_most, middle, spread
+from wattfleet_bench.rungs.broker import jetstream_cpu_s_per_million
 from wattfleet_bench.shard_under_test import PublisherProcess, ShardUnderTest
 from wattfleet_bench.verification import COMPARED_HOMES, NotAsSent, Sent, require, verify
 
@@ -25,6 +26,10 @@ PACE_PER_S = 100_000 / 3
 """Two million homes, once a minute."""
 MOST_BACKLOG_S = 2.0
 MOST_WRITER_SHARE = 0.06
+
+REFERENCE_JETSTREAM_CPU = 0.23
+"""CPU-s per million readings that NATS took for one JetStream message per home, delivered too, on the machine where the
+targets were set. Here it is only published, so that a slow machine is rather thought too fast."""
 
 _HANDED_WITHIN_S = 600.0
 _LOOK_EVERY_S = 0.25  # each look costs the writer some ms: its metrics are written out
@@ -145,6 +150,7 @@ def run_large(bench: Bench) -> list[Result]:
 def run(bench: Bench, size: Size) -> list[Result]:
     """Warm-up, repeats, and a paced run where `size` has one; raises NotAsSent when something is not as it was sent."""
     homes = Homes(size.homes, day_in_the_past_ms())
+    speeds = [jetstream_cpu_s_per_million(bench)]
     bench.progress.step("the shard starts")
     with bench.folder() as folder, ShardUnderTest(folder, homes) as shard:
         pipeline = Pipeline(shard, shard.publisher(CONNECTIONS, WINDOW))
@@ -160,10 +166,12 @@ def run(bench: Bench, size: Size) -> list[Result]:
             paced.append(pipeline.verified(pipeline.send(bench.amount(size.paced_minutes, 3), PACE_PER_S)))
         bench.progress.step("until everything is settled")
         totals = pipeline.settled()
+        speeds.append(jetstream_cpu_s_per_million(bench))
         disk = {"store": disk_bytes(folder / "victoria-metrics"), "broker": disk_bytes(folder / "nats")}
     what = _conditions(homes)
     return [
         *_results(size, runs, what),
+        *_on_the_reference_machine(size, runs, speeds),
         *[result for one in paced for result in _paced_results(size, one)],
         *[Result(f"pipeline.{size.name}.disk.{part}", taken / 1e6, "MB") for part, taken in disk.items()],
         Result(
@@ -200,6 +208,20 @@ def _results(size: Size, runs: Sequence[Run], what: str) -> list[Result]:
         results.append(Result(f"{name}.cpu.{process}", middle(each), "CPU-s/M samples", None, None, spread(each)))
         results.append(Result(f"{name}.memory.{process}", peak / 1e6, "MB", None, None, "peak"))
     return results
+
+
+def _on_the_reference_machine(size: Size, runs: Sequence[Run], speeds: Sequence[float]) -> list[Result]:
+    """The CPU figures as they would be where the targets were set; `speeds`: of this machine, before and after."""
+    name = f"pipeline.{size.name}.cpu.reference"
+    slower = sum(speeds) / len(speeds) / REFERENCE_JETSTREAM_CPU
+    cpu = middle([run.cpu_s_per_million() for run in runs]) / slower
+    writer = middle([run.cpu_s_per_million("writer") for run in runs]) / slower
+    what = "reckoned: divided by what this machine needs for the same JetStream work"
+    return [
+        Result(f"{name}.slower", slower, "times", None, None, "this machine, right before and after the runs"),
+        at_most(name, cpu, "CPU-s/M samples", size.most_cpu_s, what),
+        at_most(f"{name}.writer", writer, "CPU-s/M samples", MOST_WRITER_SHARE * size.most_cpu_s, what),
+    ]
 
 
 def _paced_results(size: Size, run: Run) -> list[Result]:
