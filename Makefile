@@ -26,6 +26,7 @@ BUN := .cache/bun/.made-from
 CANAILLE := .cache/canaille/.made-from
 PAGE := .cache/done/ui
 BASELINE := .cache/done/baseline
+CONTROL_PLANE := .cache/controlplane/.made-from
 PARTS := $(ENVIRONMENT) $(VICTORIA_METRICS) $(CANAILLE) $(PAGE)
 
 ##@ For everybody
@@ -46,6 +47,10 @@ test: $(PARTS) chromium ## all tests, over the real parts and in a real browser 
 	@echo "  · Tests: screenshots and other artefacts go to build/"
 	@exec env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" \
 		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest -n 2 --no-loadscope-reorder $(TESTS)
+
+.PHONY: e2e
+e2e: $(ENVIRONMENT) $(CONTROL_PLANE) ## stories on a real Kubernetes API server, built here once in some minutes (E2E="-k lease")
+	@exec env $(OWN_PATH) $(VENV)/pytest e2e/tests $(E2E)
 
 .PHONY: bench
 bench: $(ENVIRONMENT) $(VICTORIA_METRICS) ## how fast the pipeline is, with proof that nothing is lost, 13 minutes (BENCH="--help")
@@ -112,6 +117,9 @@ $(VICTORIA_METRICS): setup/victoria_metrics.py setup/debian_packages.py setup/de
 
 $(BASELINE): setup/baseline.py setup/debian_packages.py setup/debian_sources.py setup/step.py
 	@$(STEP) setup/baseline.py
+
+$(CONTROL_PLANE): setup/controlplane.py setup/go.py setup/step.py e2e/controlplane/go.mod e2e/controlplane/go.sum
+	@$(STEP) setup/go.py && $(STEP) setup/controlplane.py
 
 $(BUN): setup/bun.py setup/npm_registry.py setup/step.py
 	@$(STEP) setup/bun.py

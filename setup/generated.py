@@ -11,16 +11,30 @@ from pathlib import Path
 
 from step import ROOT
 
-MEMBER = ROOT / "tenants"
+TENANTS = Path("tenants")
 WIRE = Path("wattfleet_tenants/wire")
 PROTOS = (WIRE / "readings.proto", WIRE / "bundle.proto")
+DEFINITIONS = Path("charts/wattfleet-crds/templates")
 
 
-def generate(folder: Path) -> None:
-    """The protobuf code of the wire format, written below this folder."""
+def generate(root: Path) -> None:
+    """Everything, below `root` as it lies in the tree."""
+    _generate_wire(root / TENANTS)
+    _generate_definitions(root / DEFINITIONS)
+
+
+def _generate_wire(folder: Path) -> None:
+    """The protobuf code of the wire format."""
+    folder.mkdir(parents=True, exist_ok=True)
     out = (f"--python_out={folder}", f"--pyi_out={folder}")
-    command = (sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={MEMBER}", *out, *map(str, PROTOS))
-    subprocess.run(command, cwd=MEMBER, check=True)
+    command = (sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={ROOT / TENANTS}", *out, *map(str, PROTOS))
+    subprocess.run(command, cwd=ROOT / TENANTS, check=True)
+
+
+def _generate_definitions(folder: Path) -> None:
+    """The custom resources' definitions, as templates of their chart."""
+    command = (sys.executable, "-m", "wattfleet_operator.manifests.definitions", str(folder))
+    subprocess.run(command, check=True)
 
 
 def outdated() -> list[Path]:
@@ -28,7 +42,7 @@ def outdated() -> list[Path]:
     with tempfile.TemporaryDirectory() as fresh:
         generate(Path(fresh))
         made = [path.relative_to(fresh) for path in Path(fresh).rglob("*") if path.is_file()]
-        return [MEMBER / name for name in made if _content(MEMBER / name) != _content(fresh / name)]
+        return [name for name in made if _content(ROOT / name) != _content(fresh / name)]
 
 
 def _content(file: Path) -> bytes | None:
@@ -40,10 +54,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only tell whether they are up to date")
     if not parser.parse_args().check:
-        generate(MEMBER)
+        generate(ROOT)
         return
     for file in (differing := outdated()):
-        print(f"{file.relative_to(ROOT)} is not what its source gives: run `make generate`")
+        print(f"{file} is not what its source gives: run `make generate`")
     sys.exit(1 if differing else 0)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from wattfleet_operator.credential import LIFETIME, Credential, read_credential
 from wattfleet_operator.errors import NotYet
 from wattfleet_operator.ports import World
-from wattfleet_tenants.crd import Household, HouseholdStatus, Metadata, Shard, ShardSpec, ShardStatus
+from wattfleet_tenants.crd import Household, HouseholdStatus, Metadata, Shard, ShardSpec, ShardStatus, Status
 from wattfleet_tenants.credentials import Identity, creds_file, new_identity, scoped_user_token
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.household import HouseholdId
@@ -200,6 +200,9 @@ class FakeResources:
     def add(self, resource: Household | Shard) -> None:
         self.kept[resource.metadata.name] = resource
 
+    def changed(self) -> bool:
+        return True
+
     def household(self, household: HouseholdId) -> Household:
         resource = self.kept[household]
         assert isinstance(resource, Household)
@@ -217,11 +220,17 @@ class FakeResources:
     def phases(self, shard: ShardId) -> Mapping[int | None, int]:
         return Counter(h.status.send_phase_ms for h in self.households() if h.status.shard == shard)
 
-    def place(self, household: Household, place: Place) -> None:
+    async def hold(self, resource: Household | Shard) -> None:
+        pass
+
+    async def report(self, resource: Household | Shard, status: Status) -> None:
+        self.add(resource.model_copy(update={"status": status}))
+
+    async def place(self, household: Household, place: Place) -> None:
         found = {"shard": place.shard, "send_phase_ms": place.send_phase_ms}
         self.calls("place", lambda: self.add(_with_status(household, **found)))
 
-    def finish(self, resource: Household | Shard) -> None:
+    async def finish(self, resource: Household | Shard) -> None:
         self.calls("finish", lambda: self.kept.pop(resource.metadata.name, None) and None)
 
 

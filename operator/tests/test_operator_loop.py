@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from operator_fakes import NOW, S1, FakeWorld, shard, wish
 from wattfleet_operator.adapters.folder_resources import FolderResources
-from wattfleet_operator.embedded.loop import Loop
 from wattfleet_operator.errors import NotYet, Refused
 from wattfleet_operator.household import ERASED_AGAIN_AFTER
+from wattfleet_operator.loop import Loop
 from wattfleet_operator.ports import World
 from wattfleet_tenants.adapters.resource_folder import ResourceFolder
 from wattfleet_tenants.crd import ConditionType, Household, Metadata, Shard
@@ -31,7 +31,7 @@ class Fleet:
         self.world = World(
             fake.broker, fake.store, fake.workloads, fake.vault, fake.homes, resources, lambda: self.fake.now
         )
-        self.loop = Loop(self.folder, self.world)
+        self.loop = Loop(self.world)
 
     def reason(self, resource: Household | Shard | None) -> str | None:
         condition = resource.status.condition(ConditionType.READY) if resource else None
@@ -161,7 +161,7 @@ def test_deleting_is_a_wish_like_any_other(tmp_path: Path, household: HouseholdI
     assert resource.metadata.deletion_timestamp == NOW
 
 
-def test_who_is_carried_is_known_without_reading_all_files_at_each_birth(
+async def test_who_is_carried_is_known_without_reading_all_files_at_each_birth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, looks = ResourceFolder(tmp_path), 0
@@ -178,9 +178,9 @@ def test_who_is_carried_is_known_without_reading_all_files_at_each_birth(
     monkeypatch.setattr(folder, "households", counted)
     for turn, home in enumerate(homes):
         assert sum(resources.phases(S1).values()) == turn
-        resources.place(home, Place(S1, turn * 100))
-    resources.place(homes[0], Place(S1, 5000))
-    resources.finish(homes[1])
+        await resources.place(home, Place(S1, turn * 100))
+    await resources.place(homes[0], Place(S1, 5000))
+    await resources.finish(homes[1])
     assert looks == 1
     remembered = {phase_ms: count for phase_ms, count in resources.phases(S1).items() if count}
     assert remembered == {5000: 1, **{turn * 100: 1 for turn in range(2, 20)}}

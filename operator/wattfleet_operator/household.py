@@ -34,6 +34,7 @@ async def reconcile(household: Household, world: World) -> HouseholdStatus:
     """Makes the world fit `household` and says how it stands. Raises NotYet or Refused."""
     if household.metadata.deletion_timestamp is not None:
         return await _end(household, world)
+    await world.resources.hold(household)
     await world.vault.forget(_erasing(household))
     place = await _placed(household, world)
     shard = _shard_of(place, world)
@@ -63,7 +64,7 @@ async def _placed(household: Household, world: World) -> Place:
             reason = f"no shard of region {household.spec.region!r} accepts new households and has room"
             raise NotYet("NoShardHasRoom", reason, retry_in_s=10)
         place = Place(shard, send_phase(world.resources.phases(shard)))
-        world.resources.place(household, place)
+        await world.resources.place(household, place)
     return place
 
 
@@ -117,7 +118,7 @@ async def _end(household: Household, world: World) -> HouseholdStatus:
         if household.spec.deletion_policy is DeletionPolicy.ERASE:
             await _erase(household, shard, world)
     await world.vault.forget(_erasing(household))
-    world.resources.finish(household)
+    await world.resources.finish(household)
     return household.status
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-from wattfleet_tenants.crd import Household, Shard
+from wattfleet_tenants.crd import Household, Shard, Status
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.placement import Place
@@ -118,10 +118,16 @@ class Homes(Protocol):
 
 
 class Resources(Protocol):
-    """The custom resources, as they stand."""
+    """The custom resources, as last seen. Looking costs nothing; only what changes them goes outside."""
+
+    def changed(self) -> bool:
+        """Whether any of them may have changed since this was last asked."""
 
     def households(self) -> Sequence[Household]:
         """All households."""
+
+    def household(self, household: HouseholdId) -> Household | None:
+        """One household, or None."""
 
     def shards(self) -> Sequence[Shard]:
         """All shards."""
@@ -135,10 +141,16 @@ class Resources(Protocol):
         Asked at every birth, so it must not look at all households each time.
         """
 
-    def place(self, household: Household, place: Place) -> None:
+    async def hold(self, resource: Household | Shard) -> None:
+        """The resource does not go before `finish`, whoever deletes it."""
+
+    async def place(self, household: Household, place: Place) -> None:
         """Records where a household is carried and when it sends, before anything is made for it there."""
 
-    def finish(self, resource: Household | Shard) -> None:
+    async def report(self, resource: Household | Shard, status: Status) -> None:
+        """Writes how the resource stands."""
+
+    async def finish(self, resource: Household | Shard) -> None:
         """Lets go of a deleted resource, after everything that belonged to it."""
 
 

@@ -17,6 +17,7 @@ async def reconcile(shard: Shard, world: World) -> ShardStatus:
     """Makes the world fit `shard` and says how it stands. Raises NotYet or Refused."""
     if shard.metadata.deletion_timestamp is not None:
         return await _end(shard, world)
+    await world.resources.hold(shard)
     await ensure_signing_keys(world.vault)
     await world.broker.ensure_accounts(shard.id)
     await world.broker.ensure_streams(shard.id)
@@ -52,5 +53,5 @@ async def _end(shard: Shard, world: World) -> ShardStatus:
     await world.workloads.stop(shard.id)
     await world.store.stop(shard.id)
     await world.broker.close_accounts(shard.id)
-    world.resources.finish(shard)
+    await world.resources.finish(shard)
     return shard.status

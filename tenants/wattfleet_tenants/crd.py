@@ -6,7 +6,7 @@ them. No personal data: people's names and e-mail addresses stay in the gateway'
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -21,13 +21,28 @@ API_VERSION: Literal["wattfleet.io/v1alpha1"] = "wattfleet.io/v1alpha1"
 RegionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
 
+def _rules(*rules: tuple[str, str]) -> dict[str, Any]:
+    """What Kubernetes' API server holds against a value in its own language, CEL; beside each rule what it says."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
+
+
+_FOR_GOOD = ("self == oldSelf", "it cannot be changed: what is stored stays where it is; make a new one instead")
+# Asking what hour it is in an unknown time zone is an error, and so is the rule.
+_TIME_ZONE = (
+    "timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",
+    "it must be an IANA time zone, such as Europe/Paris",
+)
+
+
 def _known_time_zone(name: str) -> str:
     if name not in available_timezones():
         raise ValueError(f"{name[:40]!r} is not an IANA time zone, such as Europe/Paris")
     return name
 
 
-TimeZoneName = Annotated[str, AfterValidator(_known_time_zone)]
+TimeZoneName = Annotated[
+    str, AfterValidator(_known_time_zone), Field(min_length=1, max_length=64, json_schema_extra=_rules(_TIME_ZONE))
+]
 
 
 class _Model(BaseModel):
@@ -66,8 +81,15 @@ class Condition(_Model):
 class Status(_Model):
     """What the operator reports of any resource. It reports, it never triggers."""
 
+    # Another version of the operator may have said more.
+    model_config = ConfigDict(extra="ignore")
+
     observed_generation: int = 0
-    conditions: list[Condition] = Field(default_factory=list)
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
 
     def condition(self, type_: ConditionType) -> Condition | None:
         """The condition of that type, if it was ever reported."""
@@ -90,7 +112,9 @@ class DeletionPolicy(StrEnum):
 class HouseholdSpec(_Model):
     """What is wished for a household."""
 
-    region: RegionName = Field(default="local", description="Which region its shard must be of.")
+    region: RegionName = Field(
+        default="local", description="Which region its shard must be of.", json_schema_extra=_rules(_FOR_GOOD)
+    )
     time_zone: TimeZoneName = Field(default="Etc/UTC", description="IANA time zone of its days and months.")
     suspended: bool = Field(default=False, description="True cuts its agent off until it is false again.")
     deletion_policy: DeletionPolicy = Field(default=DeletionPolicy.ERASE, description="Erase or Retain its readings.")
@@ -129,6 +153,8 @@ class Household(_Model):
 class Replicas(_Model):
     """Between how many copies of a process the platform may choose."""
 
+    model_config = ConfigDict(json_schema_extra=_rules(("self.min <= self.max", "min must not be above max")))
+
     min: int = Field(default=1, ge=1, le=100)
     max: int = Field(default=1, ge=1, le=100)
 
@@ -139,13 +165,28 @@ class Replicas(_Model):
         return self
 
 
+_SHRUNK = (
+    "self.retentionYears >= oldSelf.retentionYears || self.allowShorterRetention",
+    "a shorter retention deletes readings for good: set allowShorterRetention to true if that is meant",
+)
+
+
 class ShardSpec(_Model):
     """What is wished for a shard."""
 
-    region: RegionName = Field(default="local", description="Households of this region may be placed here.")
+    model_config = ConfigDict(json_schema_extra=_rules(_SHRUNK))
+
+    region: RegionName = Field(
+        default="local",
+        description="Households of this region may be placed here.",
+        json_schema_extra=_rules(_FOR_GOOD),
+    )
     capacity: int = Field(default=10_000, ge=1, le=30_000, description="How many households it carries at most.")
     accept_new_households: bool = Field(default=True, description="False keeps what it has and takes no more.")
-    retention_years: int = Field(default=100, ge=1, le=100, description="How long readings are kept.")
+    retention_years: int = Field(default=100, ge=1, le=100, description="How many years readings are kept.")
+    allow_shorter_retention: bool = Field(
+        default=False, description="True lets retentionYears be lowered, which deletes older readings for good."
+    )
     max_power_w: int = Field(
         default=25_000,
         ge=100,

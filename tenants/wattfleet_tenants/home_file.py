@@ -33,10 +33,15 @@ class HomeFile:
         return f"HomeFile(household={self.household!r}, shard={self.shard!r}, servers={self.servers!r})"
 
 
-def read_home_file(path: Path) -> HomeFile:
-    """The home file at `path`; raises OSError when it cannot be read, ValueError naming the field when it is wrong."""
+def home_text(home: HomeFile) -> str:
+    """What stands in the home file."""
+    return json.dumps(asdict(home), indent=2)
+
+
+def parse_home(text: str | bytes, where: str) -> HomeFile:
+    """The home that a home file's text describes; raises ValueError naming `where` and the field that is wrong."""
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(text)
         household = parse_household_id(fields["household"])
         return HomeFile(
             household,
@@ -47,7 +52,12 @@ def read_home_file(path: Path) -> HomeFile:
             _send_phase_ms(fields, household),
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a home file: field {error} is missing or wrong") from error
+        raise ValueError(f"{where} is not a home file: field {error} is missing or wrong") from error
+
+
+def read_home_file(path: Path) -> HomeFile:
+    """The home file at `path`; raises OSError when it cannot be read, ValueError naming the field when it is wrong."""
+    return parse_home(path.read_text(), str(path))
 
 
 def write_home_file(path: Path, home: HomeFile) -> None:
@@ -56,7 +66,7 @@ def write_home_file(path: Path, home: HomeFile) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        json.dump(asdict(home), file, indent=2)
+        file.write(home_text(home))
     partial.replace(path)
 
 

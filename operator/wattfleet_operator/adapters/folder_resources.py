@@ -11,10 +11,11 @@ Who is carried where is remembered between two looks at all files: read anew at 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import yaml
 from wattfleet_tenants.adapters.resource_folder import ResourceFolder
-from wattfleet_tenants.crd import DeletionPolicy, Household, HouseholdSpec, HouseholdStatus, Metadata, Shard
+from wattfleet_tenants.crd import DeletionPolicy, Household, HouseholdSpec, HouseholdStatus, Metadata, Shard, Status
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.placement import Place
 from wattfleet_tenants.shard import ShardId
@@ -27,6 +28,13 @@ class FolderResources:
         self.folder = folder
         self._places: dict[HouseholdId, tuple[ShardId, int | None]] | None = None
         self._phases: dict[ShardId, Counter[int | None]] = {}
+        self._files: dict[Path, int] = {}
+
+    def changed(self) -> bool:
+        """Whether any of them may have changed since this was last asked."""
+        files = {path: path.stat().st_mtime_ns for path in self.folder.root.glob("*/*.yaml")}
+        changed, self._files = files != self._files, files
+        return changed
 
     def households(self) -> Sequence[Household]:
         """All households, those last whose file was taken away."""
@@ -36,6 +44,10 @@ class FolderResources:
             if household.status.shard is not None:
                 self._remember(household.id, household.status.shard, household.status.send_phase_ms)
         return all_
+
+    def household(self, household: HouseholdId) -> Household | None:
+        """One household, or None."""
+        return self.folder.household(household)
 
     def shards(self) -> Sequence[Shard]:
         """All shards."""
@@ -51,14 +63,21 @@ class FolderResources:
             self.households()
         return self._phases.get(shard, {})
 
-    def place(self, household: Household, place: Place) -> None:
+    async def hold(self, resource: Household | Shard) -> None:
+        """Files are removed by the operator alone, but for those that somebody takes away by hand."""
+
+    async def place(self, household: Household, place: Place) -> None:
         """Records where a household is carried and when it sends, before anything is made for it there."""
         found = {"shard": place.shard, "send_phase_ms": place.send_phase_ms}
         self.folder.report(household, household.status.model_copy(update=found))
         self._forget(household.id)
         self._remember(household.id, place.shard, place.send_phase_ms)
 
-    def finish(self, resource: Household | Shard) -> None:
+    async def report(self, resource: Household | Shard, status: Status) -> None:
+        """Writes how the resource stands."""
+        self.folder.report(resource, status)
+
+    async def finish(self, resource: Household | Shard) -> None:
         """Lets go of a deleted resource, after everything that belonged to it."""
         self.folder.delete(resource)
         if isinstance(resource, Household):

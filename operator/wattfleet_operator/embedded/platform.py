@@ -29,12 +29,12 @@ from wattfleet_operator.adapters.victoria_metrics import VictoriaMetricsStore
 from wattfleet_operator.embedded.free_ports import FreePorts, is_free
 from wattfleet_operator.embedded.identity_provider import IdentityProvider, Person
 from wattfleet_operator.embedded.installation import held, stop_leftovers
-from wattfleet_operator.embedded.loop import Loop
 from wattfleet_operator.embedded.nats_server import nats_process
 from wattfleet_operator.embedded.people_doors import Gateway, HomeOwnership, Page
 from wattfleet_operator.embedded.process import Process
 from wattfleet_operator.embedded.programs import CannotStart, find_program
 from wattfleet_operator.embedded.supervisor import Supervisor
+from wattfleet_operator.loop import Loop
 from wattfleet_operator.ports import World
 from wattfleet_operator.signing_keys import ensure_signing_keys
 
@@ -183,7 +183,7 @@ class Platform:
         shard = Shard.model_validate(yaml.safe_load(SHARD_EXAMPLE.read_text()))
         if self.resources.shard(shard.id) is None:
             self.resources.apply(shard)
-        self._loop = Loop(self.resources, world)
+        self._loop = Loop(world)
         await self._loop.look()  # so that no status of an earlier run is taken for true
         health = self._serve_health()
         operator = [asyncio.create_task(work) for work in (self._loop.run(), health.keep_beating())]

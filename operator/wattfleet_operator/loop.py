@@ -1,4 +1,4 @@
-"""The operator's loop on one machine: looks at resources when they change, when their time has come, and in a sweep.
+"""The operator's loop, everywhere: looks at resources when they change, when their time has come, and in a sweep.
 
 Each resource is looked at in isolation: what goes wrong with one is reported in its own status and retried with a
 pause of its own, and hides none of the others. This is the only place that turns NotYet and Refused into conditions.
@@ -8,11 +8,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
-from wattfleet_tenants.adapters.resource_folder import ResourceFolder
 from wattfleet_tenants.crd import Household, Shard, Status
 
 from wattfleet_operator import household as households
@@ -42,18 +40,23 @@ class _Memory:
 
 
 class Loop:
-    """Reconciles everything in `folder`, seen through `world.resources`."""
+    """Reconciles all of `world.resources`."""
 
-    def __init__(self, folder: ResourceFolder, world: World) -> None:
-        self._folder = folder
+    def __init__(self, world: World) -> None:
         self._world = world
+        self._resources = world.resources
         self._memories: dict[tuple[str, str], _Memory] = {}
-        self._files: dict[Path, int] = {}
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
         """Something outside has changed: look at everything again soon."""
         self._woken.set()
+
+    def touch(self, kind: str, name: str) -> None:
+        """Something that belongs to this resource has changed: look at it again soon."""
+        memory = self._memories.get((kind, name))
+        if memory is not None:
+            memory.due_s = 0.0
 
     async def run(self) -> None:
         """Goes round until it is cancelled."""
@@ -73,13 +76,11 @@ class Loop:
 
     async def look(self) -> None:
         """Reconciles every resource that has changed or is due: shards before the households that they carry."""
-        files = {path: path.stat().st_mtime_ns for path in self._folder.root.glob("*/*.yaml")}
-        if files == self._files and all(memory.due_s > monotonic() for memory in self._memories.values()):
+        if not self._resources.changed() and all(memory.due_s > monotonic() for memory in self._memories.values()):
             return
-        self._files = files
-        await self._each(self._world.resources.shards(), shards.reconcile)
-        await self._each(self._world.resources.households(), households.reconcile)
-        metrics.count_ready([*self._folder.shards(), *self._folder.households()])
+        await self._each(self._resources.shards(), shards.reconcile)
+        await self._each(self._resources.households(), households.reconcile)
+        metrics.count_ready([*self._resources.shards(), *self._resources.households()])
 
     async def _each(
         self, resources: Sequence[Resource], reconcile: Callable[[Resource, World], Awaitable[Status]]
@@ -108,36 +109,43 @@ class Loop:
     async def _one(
         self, resource: Resource, memory: _Memory, reconcile: Callable[[Resource, World], Awaitable[Status]]
     ) -> None:
+        """Looks at one resource. Whatever goes wrong, its own report included, is a matter of this one alone."""
         try:
-            with metrics.reconciling(resource.kind):
-                status = await reconcile(resource, self._world)
+            try:
+                with metrics.reconciling(resource.kind):
+                    status = await reconcile(resource, self._world)
+            except Exception as error:
+                self._put_off(resource, memory, error)
+                await self._report_failure(resource, error)
+                return
+            memory.failures, memory.due_s = 0, monotonic() + SWEEP_EVERY_S
+            if resource.metadata.deletion_timestamp is None:
+                await self._report(resource, status)
+            else:
+                self._memories.pop((resource.kind, resource.metadata.name))
+                logger.info("deleted", extra=_names(resource))
         except Exception as error:
-            memory.failures = 0 if isinstance(error, NotYet | Refused) else memory.failures + 1
-            memory.due_s = monotonic() + _pause_s(error, memory.failures)
-            _log(resource, error)
-            self._report_failure(resource, error)
-            return
-        memory.failures, memory.due_s = 0, monotonic() + SWEEP_EVERY_S
-        if resource.metadata.deletion_timestamp is None:
-            self._report(resource, status)
-        else:
-            self._memories.pop((resource.kind, resource.metadata.name))
-            logger.info("deleted", extra=_names(resource))
+            self._put_off(resource, memory, error)
 
-    def _report_failure(self, resource: Household | Shard, error: Exception) -> None:
+    def _put_off(self, resource: Household | Shard, memory: _Memory, error: Exception) -> None:
+        memory.failures = 0 if isinstance(error, NotYet | Refused) else memory.failures + 1
+        memory.due_s = monotonic() + _pause_s(error, memory.failures)
+        _log(resource, error)
+
+    async def _report_failure(self, resource: Household | Shard, error: Exception) -> None:
         """Reports on top of what was recorded meanwhile, such as a placement."""
         if isinstance(resource, Household):
-            recorded: Household | Shard | None = self._folder.household(resource.id)
+            recorded: Household | Shard | None = self._resources.household(resource.id)
         else:
-            recorded = self._folder.shard(resource.id)
+            recorded = self._resources.shard(resource.id)
         status = (recorded or resource).status
         outcome = outcome_of(error)
-        self._report(resource, reported(status, outcome, resource.metadata.generation, self._world.clock()))
+        await self._report(resource, reported(status, outcome, resource.metadata.generation, self._world.clock()))
 
-    def _report(self, resource: Household | Shard, status: Status) -> None:
+    async def _report(self, resource: Household | Shard, status: Status) -> None:
         if status == resource.status:
             return
-        self._folder.report(resource, status)
+        await self._resources.report(resource, status)
         if status.ready != resource.status.ready:
             logger.info("ready" if status.ready else "not ready", extra=_names(resource))
             self.wake()  # those that depend on it need not wait for their own time

@@ -1,0 +1,305 @@
+"""Households and shards on a real API server and a real broker: from `kubectl apply` to Ready, and to the end.
+
+What runs a shard's processes is not part of these stories: its store and its workloads say that they are there.
+"""
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import nats
+import pytest
+from lightkube import AsyncClient, KubeConfig
+from wattfleet_e2e.control_plane import ControlPlane
+from wattfleet_operator.adapters.cluster_resources import FINALIZER, ClusterResources
+from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, ClusterVault, secret_name
+from wattfleet_operator.adapters.nats_broker import NatsBroker
+from wattfleet_operator.adapters.nats_identities import NatsIdentities
+from wattfleet_operator.embedded.nats_server import nats_process
+from wattfleet_operator.handlers import watch
+from wattfleet_operator.household import ERASED_AGAIN_AFTER
+from wattfleet_operator.loop import Loop
+from wattfleet_operator.ports import World
+from wattfleet_tenants.crd import Shard
+from wattfleet_tenants.home_file import HomeFile, parse_home
+from wattfleet_tenants.household import HouseholdId, mint_household_id
+from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.testing.programs import Program, free_port
+from wattfleet_tenants.testing.waiting import eventually
+
+NAMESPACE = "wattfleet-system"
+READY_WITHIN_S = 30
+SEEN_WITHIN_S = 15
+MOST_REQUESTS_PER_BIRTH = 6
+
+
+@dataclass
+class StoreIsThere:
+    erased: list[HouseholdId] = field(default_factory=list)
+
+    async def ensure(self, shard: Shard) -> str:
+        return "http://store"
+
+    async def check(self, shard: ShardId) -> None:
+        pass
+
+    async def erase(self, shard: ShardId, household: HouseholdId) -> None:
+        self.erased.append(household)
+
+    async def stop(self, shard: ShardId) -> None:
+        pass
+
+
+class WorkloadsAreThere:
+    async def ensure(self, shard: Shard, store_url: str) -> str:
+        return "http://reader"
+
+    async def check(self, shard: ShardId) -> None:
+        pass
+
+    async def stop(self, shard: ShardId) -> None:
+        pass
+
+
+class Counted(httpx2.AsyncHTTPTransport):
+    """Counts what is asked of the API server, watches left aside."""
+
+    requests = 0
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests += 1
+        return await super().handle_async_request(request)
+
+
+class Operator:
+    """The operator's parts in this process, on the cluster's API and a broker of its own."""
+
+    def __init__(self, cluster: ControlPlane, client: AsyncClient, folder: Path, name: str) -> None:
+        self.cluster = cluster
+        self.shard = name
+        self.later = timedelta()
+        self.store = StoreIsThere()
+        self.vault = ClusterVault(client, NAMESPACE)
+        self.resources = ClusterResources(client)
+        self.homes = ClusterHomes(client, NAMESPACE, self.resources)
+        self._folder = folder
+
+    async def start_broker(self) -> Program:
+        port = free_port()
+        process = await nats_process(NatsIdentities(self.vault), port, self._folder / "nats")
+        server = Program(list(process.argv), self._folder / "nats.log", lambda: True)
+        server.start()
+        self.broker = NatsBroker((f"nats://127.0.0.1:{port}",), self.vault)
+        return server
+
+    def make_loop(self) -> Loop:
+        world = World(self.broker, self.store, WorkloadsAreThere(), self.vault, self.homes, self.resources, self._clock)
+        self.loop = Loop(world)
+        return self.loop
+
+    def _clock(self) -> datetime:
+        return datetime.now(UTC) + self.later
+
+    def after(self, time: timedelta) -> None:
+        """Puts the operator's clock forward, and has it look."""
+        self.later += time
+        self.loop.wake()
+
+    def found(self, kind: str, name: str, *more: str) -> dict[str, Any] | None:
+        answer = self.cluster.kubectl("get", kind, name, "-o", "json", "--ignore-not-found", *more)
+        found: dict[str, Any] | None = json.loads(answer) if answer else None
+        return found
+
+    def reason(self, kind: str, name: str) -> str | None:
+        resource = self.found(kind, name)
+        conditions = (resource or {}).get("status", {}).get("conditions", [])
+        return next((one["reason"] for one in conditions if one["type"] == "Ready"), None)
+
+    async def becomes(self, household: HouseholdId, reason: str) -> None:
+        await eventually(lambda: self.reason("household", household) == reason, READY_WITHIN_S, reason)
+
+    def home(self, household: HouseholdId) -> HomeFile | None:
+        secret = self.found("secret", secret_name(household), "-n", NAMESPACE)
+        return None if secret is None else parse_home(base64.b64decode(secret["data"]["home.json"]), "the Secret")
+
+    async def birth(self, **spec: object) -> HouseholdId:
+        household = mint_household_id()
+        self.cluster.apply(wish(household, **spec))
+        await self.becomes(household, "Ready")
+        return household
+
+    async def connects(self, household: HouseholdId) -> bool:
+        home = self.home(household)
+        assert home is not None
+        creds = self._folder / f"{household}.creds"
+        creds.write_text(home.credentials)
+        try:
+            client = await nats.connect(
+                list(home.servers), user_credentials=str(creds), max_reconnect_attempts=0, error_cb=_quiet
+            )
+        except nats.errors.Error:
+            return False
+        await client.close()
+        return True
+
+
+async def _quiet(_: Exception) -> None:
+    pass
+
+
+def wish(household: HouseholdId, **spec: object) -> dict[str, Any]:
+    metadata = {"name": household}
+    return {"apiVersion": "wattfleet.io/v1alpha1", "kind": "Household", "metadata": metadata, "spec": spec}
+
+
+@pytest.fixture
+async def api(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[AsyncClient, Counted]]:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    counted = Counted(verify=cluster.trusted())
+    config = KubeConfig.from_file(str(cluster.kubeconfig))
+    client = AsyncClient(config=config, transport=counted, field_manager="wattfleet-operator")
+    yield client, counted
+    await client.close()
+
+
+@pytest.fixture
+async def operator(cluster: ControlPlane, api: tuple[AsyncClient, Counted], tmp_path: Path) -> AsyncIterator[Operator]:
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    operator = Operator(cluster, api[0], tmp_path, f"t{secrets.token_hex(4)}")
+    server = await operator.start_broker()
+    loop = operator.make_loop()
+    watching = watch(operator.resources, operator.homes, loop, NAMESPACE)
+    running = [asyncio.create_task(part) for part in (loop.run(), watching)]
+    try:
+        manifest = {"apiVersion": "wattfleet.io/v1alpha1", "kind": "Shard", "metadata": {"name": operator.shard}}
+        cluster.apply(manifest)
+        await eventually(lambda: operator.reason("shard", operator.shard) == "Ready", READY_WITHIN_S, "a Ready shard")
+        yield operator
+        await remove_everything(cluster, operator)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await operator.broker.close()
+        server.stop()
+
+
+async def remove_everything(cluster: ControlPlane, operator: Operator) -> None:
+    for kind in ("households", "shards"):
+        cluster.kubectl("delete", kind, "--all", "--wait=false")
+
+        def none_left(kind: str = kind) -> bool:
+            operator.after(ERASED_AGAIN_AFTER)
+            return not json.loads(cluster.kubectl("get", kind, "-o", "json"))["items"]
+
+        await eventually(none_left, READY_WITHIN_S, f"no {kind} are left")
+
+
+async def test_a_household_is_born_with_a_secret_of_its_own_that_the_broker_takes(operator: Operator) -> None:
+    household = await operator.birth()
+    secret = operator.found("secret", secret_name(household), "-n", NAMESPACE)
+    resource = operator.found("household", household)
+    assert secret is not None
+    assert resource is not None
+    (owner,) = secret["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"]) == ("Household", resource["metadata"]["uid"])
+    assert resource["metadata"]["finalizers"] == [FINALIZER]
+    assert resource["status"]["shard"] == operator.shard
+    assert resource["status"]["observedGeneration"] == resource["metadata"]["generation"]
+    assert await operator.connects(household)
+    told = json.dumps(resource)
+    assert "SEED" not in told
+    assert "JWT" not in told
+
+
+async def test_a_secret_that_was_taken_away_or_changed_by_hand_is_put_back(
+    operator: Operator, cluster: ControlPlane
+) -> None:
+    household = await operator.birth()
+    cluster.kubectl("delete", "secret", secret_name(household), "-n", NAMESPACE)
+    await eventually(lambda: operator.home(household) is not None, SEEN_WITHIN_S, "it is made anew")
+    assert await operator.connects(household)
+    nonsense = {"data": {"home.json": base64.b64encode(b"{}").decode()}}
+    cluster.kubectl("patch", "secret", secret_name(household), "-n", NAMESPACE, "-p", json.dumps(nonsense))
+
+    def is_right() -> bool:
+        try:
+            return operator.home(household) is not None
+        except ValueError:
+            return False
+
+    await eventually(is_right, SEEN_WITHIN_S, "it is put back")
+    assert await operator.connects(household)
+
+
+async def test_a_suspended_household_is_cut_off_and_comes_back(operator: Operator, cluster: ControlPlane) -> None:
+    household = await operator.birth()
+    before = operator.home(household)
+    cluster.apply(wish(household, suspended=True))
+    await operator.becomes(household, "Suspended")
+    assert operator.home(household) is None
+    cluster.apply(wish(household, suspended=False))
+    await operator.becomes(household, "Ready")
+    after = operator.home(household)
+    assert before is not None
+    assert after is not None
+    assert before.credentials != after.credentials
+    assert await operator.connects(household)
+
+
+async def test_a_deleted_household_is_erased_before_it_goes(operator: Operator, cluster: ControlPlane) -> None:
+    household = await operator.birth()
+    cluster.kubectl("delete", "household", household, "--wait=false")
+    await operator.becomes(household, "Erasing")
+    assert operator.store.erased == [household]
+    operator.after(ERASED_AGAIN_AFTER + timedelta(seconds=1))
+    await eventually(lambda: operator.found("household", household) is None, READY_WITHIN_S, "it is gone")
+    assert len(operator.store.erased) > 1, "once more when no writer holds its readings"
+    await eventually(
+        lambda: operator.found("secret", secret_name(household), "-n", NAMESPACE) is None, SEEN_WITHIN_S, "no Secret"
+    )
+
+
+async def test_a_shard_goes_after_its_households(operator: Operator, cluster: ControlPlane) -> None:
+    household = await operator.birth(deletionPolicy="Retain")
+    cluster.kubectl("delete", "shard", operator.shard, "--wait=false")
+    await eventually(
+        lambda: operator.reason("shard", operator.shard) == "HouseholdsLeft", SEEN_WITHIN_S, "it says what it waits for"
+    )
+    cluster.kubectl("delete", "household", household, "--wait=false")
+    await eventually(lambda: operator.found("household", household) is None, READY_WITHIN_S, "it is gone")
+    await eventually(lambda: operator.found("shard", operator.shard) is None, READY_WITHIN_S, "the shard is gone")
+
+
+async def test_a_birth_asks_little_of_the_api_server(
+    operator: Operator, cluster: ControlPlane, api: tuple[AsyncClient, Counted]
+) -> None:
+    homes = [mint_household_id() for _ in range(50)]
+    before = api[1].requests
+    cluster.apply(*[wish(household, deletionPolicy="Retain") for household in homes])
+
+    def all_ready() -> bool:
+        found = json.loads(cluster.kubectl("get", "households", "-o", "json"))["items"]
+        reasons = [one["reason"] for home in found for one in home.get("status", {}).get("conditions", [])]
+        return reasons.count("Ready") == 3 * len(homes)
+
+    await eventually(all_ready, 60, "all are Ready")
+    assert (api[1].requests - before) / len(homes) <= MOST_REQUESTS_PER_BIRTH
+
+
+async def test_who_is_carried_is_known_again_after_a_restart(
+    operator: Operator, cluster: ControlPlane, api: tuple[AsyncClient, Counted]
+) -> None:
+    household = await operator.birth()
+    minted = operator.home(household)
+    again = ClusterResources(api[0])
+    homes = ClusterHomes(api[0], NAMESPACE, again)
+    await homes.load()
+    assert await homes.read(household) == minted, "no credential is minted twice"

@@ -1,0 +1,173 @@
+"""The custom resources of a cluster, as its API server told of them last.
+
+Everything is remembered from events, so that looking costs nothing. What the operator writes is remembered at once,
+and an event that is older than that is not believed: it would undo a placement that was just recorded.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from lightkube import AsyncClient
+from lightkube.types import PatchType
+from pydantic import ValidationError
+from wattfleet_tenants.crd import API_VERSION, Household, Shard, Status
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.placement import Place
+from wattfleet_tenants.shard import ShardId
+
+from wattfleet_operator.adapters.cluster import FIELD_MANAGER, HOUSEHOLDS, SHARDS, Gone, asking
+from wattfleet_operator.errors import NotYet
+
+logger = logging.getLogger(__name__)
+
+FINALIZER = "wattfleet.io/operator"
+Kind = Literal["Household", "Shard"]
+Resource = TypeVar("Resource", Household, Shard)
+Body = Mapping[str, Any]
+
+_CLASSES = {"Household": HOUSEHOLDS, "Shard": SHARDS}
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A resource, and what only Kubernetes needs of it. version: its resourceVersion, which only grows."""
+
+    resource: Household | Shard
+    uid: str
+    version: int
+    held: bool
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """All resources of one kind, by name."""
+
+    model: type[Household] | type[Shard]
+    seen: dict[str, _Seen] = field(default_factory=dict)
+
+
+class ClusterResources:
+    """The resources that `client` reaches."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._shelves: dict[str, _Shelf] = {"Household": _Shelf(Household), "Shard": _Shelf(Shard)}
+        self._phases: dict[ShardId, Counter[int | None]] = {}
+        self._changed = True
+
+    def saw(self, kind: Kind, event: str | None, body: Body) -> None:
+        """What a watch tells: `event` is ADDED, MODIFIED, DELETED, or None for what was there at its start."""
+        name, version = body["metadata"]["name"], int(body["metadata"]["resourceVersion"])
+        before = self._shelves[kind].seen.get(name)
+        if before is not None and version < before.version:
+            return
+        self._remember(kind, name, None if event == "DELETED" else self._read(kind, body))
+        self._changed = True
+
+    def changed(self) -> bool:
+        """Whether any of them may have changed since this was last asked."""
+        changed, self._changed = self._changed, False
+        return changed
+
+    def households(self) -> Sequence[Household]:
+        """All households."""
+        return [one.resource for one in self._shelves["Household"].seen.values() if isinstance(one.resource, Household)]
+
+    def household(self, household: HouseholdId) -> Household | None:
+        """One household, or None."""
+        seen = self._shelves["Household"].seen.get(household)
+        return seen.resource if seen is not None and isinstance(seen.resource, Household) else None
+
+    def shards(self) -> Sequence[Shard]:
+        """All shards."""
+        return [one.resource for one in self._shelves["Shard"].seen.values() if isinstance(one.resource, Shard)]
+
+    def shard(self, shard: ShardId) -> Shard | None:
+        """One shard, or None."""
+        seen = self._shelves["Shard"].seen.get(shard)
+        return seen.resource if seen is not None and isinstance(seen.resource, Shard) else None
+
+    def phases(self, shard: ShardId) -> Mapping[int | None, int]:
+        """How many households the shard carries, by their send phase in ms (None: they were given none)."""
+        return self._phases.get(shard, {})
+
+    def owner(self, household: HouseholdId) -> Body:
+        """What makes an object go with its household; raises NotYet when that has gone already."""
+        seen = self._shelves["Household"].seen.get(household)
+        if seen is None:
+            raise NotYet("HouseholdGone", "it was deleted meanwhile")
+        return {"apiVersion": API_VERSION, "kind": "Household", "name": household, "uid": seen.uid, "controller": True}
+
+    async def hold(self, resource: Household | Shard) -> None:
+        """The resource does not go before `finish`, whoever deletes it."""
+        if not self._seen(resource).held:
+            await self._apply(resource, {"metadata": {"finalizers": [FINALIZER]}})
+
+    async def place(self, household: Household, place: Place) -> None:
+        """Records where a household is carried and when it sends, before anything is made for it there."""
+        found = {"shard": place.shard, "send_phase_ms": place.send_phase_ms}
+        await self.report(household, household.status.model_copy(update=found))
+
+    async def report(self, resource: Household | Shard, status: Status) -> None:
+        """Writes how the resource stands."""
+        told = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        await self._apply(resource, {"status": told}, subresource=True)
+
+    async def finish(self, resource: Household | Shard) -> None:
+        """Lets go of a deleted resource, after everything that belonged to it."""
+        if self._seen(resource).held:
+            await self._apply(resource, {"metadata": {}})
+        self._remember(resource.kind, resource.metadata.name, None)
+
+    def _seen(self, resource: Household | Shard) -> _Seen:
+        seen = self._shelves[resource.kind].seen.get(resource.metadata.name)
+        if seen is None:
+            raise NotYet("Gone", "it was deleted meanwhile")
+        return seen
+
+    async def _apply(self, resource: Household | Shard, wished: dict[str, Any], *, subresource: bool = False) -> None:
+        """Server-side apply of just `wished`. The uid keeps it from making anew what was deleted."""
+        name = resource.metadata.name
+        metadata = {**wished.get("metadata", {}), "name": name, "uid": self._seen(resource).uid}
+        manifest = {"apiVersion": API_VERSION, "kind": resource.kind, **wished, "metadata": metadata}
+        class_ = _CLASSES[resource.kind]
+        target = class_.Status if subresource else class_
+        try:
+            with asking():
+                answer = await self._client.patch(
+                    target, name, manifest, patch_type=PatchType.APPLY, field_manager=FIELD_MANAGER, force=True
+                )
+        except Gone as error:
+            raise NotYet("Gone", str(error)) from error
+        body: Body = answer.to_dict()  # type: ignore[no-untyped-call]
+        if int(body["metadata"]["resourceVersion"]) >= self._seen(resource).version:
+            self._remember(resource.kind, name, self._read(resource.kind, body))
+
+    def _read(self, kind: Kind, body: Body) -> _Seen | None:
+        metadata = body["metadata"]
+        try:
+            resource = self._shelves[kind].model.model_validate({**body, "apiVersion": API_VERSION, "kind": kind})
+        except ValidationError as error:
+            # Only an older definition lets such a one in; it hides none of the others.
+            logger.error(  # noqa: TRY400
+                "resource cannot be read", extra={"kind": kind, "resource": metadata["name"], "error": str(error)}
+            )
+            return None
+        held = FINALIZER in metadata.get("finalizers", [])
+        return _Seen(resource, metadata["uid"], int(metadata["resourceVersion"]), held)
+
+    def _remember(self, kind: Kind, name: str, seen: _Seen | None) -> None:
+        shelf = self._shelves[kind].seen
+        self._count(shelf.pop(name, None), -1)
+        if seen is not None:
+            shelf[name] = seen
+            self._count(seen, +1)
+
+    def _count(self, seen: _Seen | None, by: int) -> None:
+        if seen is not None and isinstance(seen.resource, Household):
+            status = seen.resource.status
+            if status.shard is not None:
+                self._phases.setdefault(status.shard, Counter())[status.send_phase_ms] += by

@@ -1,0 +1,1 @@
+"""What the operator and the charts give to Kubernetes, as plain dictionaries."""
