@@ -60,6 +60,10 @@ bench: $(ENVIRONMENT) $(VICTORIA_METRICS) ## how fast the pipeline is, with proo
 bench-baseline: $(ENVIRONMENT) $(VICTORIA_METRICS) $(BASELINE) ## ours beside the published design, rebuilt on this machine; ratios, 5 minutes
 	@exec env $(OWN_PATH) $(VENV)/python -m wattfleet_bench.baseline --programs "$(CURDIR)/.cache/baseline" $(BENCH)
 
+.PHONY: bench-operator
+bench-operator: $(ENVIRONMENT) $(CONTROL_PLANE) ## the operator with 1,000 and 10,000 households on a real API server (BENCH="--households 200")
+	@exec env $(OWN_PATH) $(VENV)/python -m wattfleet_bench.operator --programs "$(CURDIR)/.cache/controlplane" $(BENCH)
+
 .PHONY: chaos
 chaos: $(ENVIRONMENT) $(VICTORIA_METRICS) ## kill -9 of every process under load, then every sample is compared (ROUNDS=20)
 	@exec env $(OWN_PATH) $(VENV)/python -m wattfleet_bench.chaos --rounds $(or $(ROUNDS),20) $(CHAOS)

@@ -8,8 +8,7 @@ import base64
 import json
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,12 @@ import nats
 import pytest
 from lightkube import AsyncClient, KubeConfig
 from wattfleet_e2e.control_plane import ControlPlane
+from wattfleet_e2e.operator_parts import OperatorParts, broker_server
 from wattfleet_operator.adapters.cluster_resources import FINALIZER, ClusterResources
-from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, ClusterVault, secret_name
-from wattfleet_operator.adapters.nats_broker import NatsBroker
-from wattfleet_operator.adapters.nats_identities import NatsIdentities
-from wattfleet_operator.embedded.nats_server import nats_process
-from wattfleet_operator.handlers import watch
+from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, secret_name
 from wattfleet_operator.household import ERASED_AGAIN_AFTER
-from wattfleet_operator.loop import Loop
-from wattfleet_operator.ports import World
-from wattfleet_tenants.crd import Shard
 from wattfleet_tenants.home_file import HomeFile, parse_home
 from wattfleet_tenants.household import HouseholdId, mint_household_id
-from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.programs import Program, free_port
 from wattfleet_tenants.testing.waiting import eventually
 
@@ -38,34 +30,6 @@ NAMESPACE = "wattfleet-system"
 READY_WITHIN_S = 30
 SEEN_WITHIN_S = 15
 MOST_REQUESTS_PER_BIRTH = 6
-
-
-@dataclass
-class StoreIsThere:
-    erased: list[HouseholdId] = field(default_factory=list)
-
-    async def ensure(self, shard: Shard) -> str:
-        return "http://store"
-
-    async def check(self, shard: ShardId) -> None:
-        pass
-
-    async def erase(self, shard: ShardId, household: HouseholdId) -> None:
-        self.erased.append(household)
-
-    async def stop(self, shard: ShardId) -> None:
-        pass
-
-
-class WorkloadsAreThere:
-    async def ensure(self, shard: Shard, store_url: str) -> str:
-        return "http://reader"
-
-    async def check(self, shard: ShardId) -> None:
-        pass
-
-    async def stop(self, shard: ShardId) -> None:
-        pass
 
 
 class Counted(httpx2.AsyncHTTPTransport):
@@ -79,38 +43,24 @@ class Counted(httpx2.AsyncHTTPTransport):
 
 
 class Operator:
-    """The operator's parts in this process, on the cluster's API and a broker of its own."""
+    """The operator's parts in this process, and what can be seen of them from outside."""
 
-    def __init__(self, cluster: ControlPlane, client: AsyncClient, folder: Path, name: str) -> None:
+    def __init__(self, cluster: ControlPlane, client: AsyncClient, folder: Path) -> None:
         self.cluster = cluster
-        self.shard = name
-        self.later = timedelta()
-        self.store = StoreIsThere()
-        self.vault = ClusterVault(client, NAMESPACE)
-        self.resources = ClusterResources(client)
-        self.homes = ClusterHomes(client, NAMESPACE, self.resources)
+        self.shard = f"t{secrets.token_hex(4)}"
+        self._port = free_port()
         self._folder = folder
+        self.parts = OperatorParts(client, NAMESPACE, f"nats://127.0.0.1:{self._port}")
 
     async def start_broker(self) -> Program:
-        port = free_port()
-        process = await nats_process(NatsIdentities(self.vault), port, self._folder / "nats")
-        server = Program(list(process.argv), self._folder / "nats.log", lambda: True)
+        server = await broker_server(self.parts.vault, self._port, self._folder)
         server.start()
-        self.broker = NatsBroker((f"nats://127.0.0.1:{port}",), self.vault)
         return server
-
-    def make_loop(self) -> Loop:
-        world = World(self.broker, self.store, WorkloadsAreThere(), self.vault, self.homes, self.resources, self._clock)
-        self.loop = Loop(world)
-        return self.loop
-
-    def _clock(self) -> datetime:
-        return datetime.now(UTC) + self.later
 
     def after(self, time: timedelta) -> None:
         """Puts the operator's clock forward, and has it look."""
-        self.later += time
-        self.loop.wake()
+        self.parts.later += time
+        self.parts.loop.wake()
 
     def found(self, kind: str, name: str, *more: str) -> dict[str, Any] | None:
         answer = self.cluster.kubectl("get", kind, name, "-o", "json", "--ignore-not-found", *more)
@@ -172,11 +122,9 @@ async def api(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 @pytest.fixture
 async def operator(cluster: ControlPlane, api: tuple[AsyncClient, Counted], tmp_path: Path) -> AsyncIterator[Operator]:
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    operator = Operator(cluster, api[0], tmp_path, f"t{secrets.token_hex(4)}")
+    operator = Operator(cluster, api[0], tmp_path)
     server = await operator.start_broker()
-    loop = operator.make_loop()
-    watching = watch(operator.resources, operator.homes, loop, NAMESPACE)
-    running = [asyncio.create_task(part) for part in (loop.run(), watching)]
+    running = asyncio.create_task(operator.parts.run())
     try:
         manifest = {"apiVersion": "wattfleet.io/v1alpha1", "kind": "Shard", "metadata": {"name": operator.shard}}
         cluster.apply(manifest)
@@ -184,10 +132,8 @@ async def operator(cluster: ControlPlane, api: tuple[AsyncClient, Counted], tmp_
         yield operator
         await remove_everything(cluster, operator)
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        await operator.broker.close()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
         server.stop()
 
 
@@ -258,10 +204,10 @@ async def test_a_deleted_household_is_erased_before_it_goes(operator: Operator, 
     household = await operator.birth()
     cluster.kubectl("delete", "household", household, "--wait=false")
     await operator.becomes(household, "Erasing")
-    assert operator.store.erased == [household]
+    assert operator.parts.store.erased == [household]
     operator.after(ERASED_AGAIN_AFTER + timedelta(seconds=1))
     await eventually(lambda: operator.found("household", household) is None, READY_WITHIN_S, "it is gone")
-    assert len(operator.store.erased) > 1, "once more when no writer holds its readings"
+    assert len(operator.parts.store.erased) > 1, "once more when no writer holds its readings"
     await eventually(
         lambda: operator.found("secret", secret_name(household), "-n", NAMESPACE) is None, SEEN_WITHIN_S, "no Secret"
     )

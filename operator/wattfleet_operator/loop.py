@@ -40,10 +40,11 @@ class _Memory:
 
 
 class Loop:
-    """Reconciles all of `world.resources`."""
+    """Reconciles all of `world.resources`. sweep_every_s: how long one that is well is left alone."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, sweep_every_s: float = SWEEP_EVERY_S) -> None:
         self._world = world
+        self._sweep_every_s = sweep_every_s
         self._resources = world.resources
         self._memories: dict[tuple[str, str], _Memory] = {}
         self._woken = asyncio.Event()
@@ -118,7 +119,7 @@ class Loop:
                 self._put_off(resource, memory, error)
                 await self._report_failure(resource, error)
                 return
-            memory.failures, memory.due_s = 0, monotonic() + SWEEP_EVERY_S
+            memory.failures, memory.due_s = 0, monotonic() + self._sweep_every_s
             if resource.metadata.deletion_timestamp is None:
                 await self._report(resource, status)
             else:
@@ -148,7 +149,8 @@ class Loop:
         await self._resources.report(resource, status)
         if status.ready != resource.status.ready:
             logger.info("ready" if status.ready else "not ready", extra=_names(resource))
-            self.wake()  # those that depend on it need not wait for their own time
+            if isinstance(resource, Shard):
+                self.wake()  # its households need not wait for their own time
 
 
 def _pause_s(error: Exception, failures: int) -> float:

@@ -6,6 +6,7 @@ them. No personal data: people's names and e-mail addresses stay in the gateway'
 
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
@@ -34,8 +35,14 @@ _TIME_ZONE = (
 )
 
 
+@cache
+def _time_zones() -> frozenset[str]:
+    """Looked up once: it walks through hundreds of files."""
+    return frozenset(available_timezones())
+
+
 def _known_time_zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _time_zones():
         raise ValueError(f"{name[:40]!r} is not an IANA time zone, such as Europe/Paris")
     return name
 

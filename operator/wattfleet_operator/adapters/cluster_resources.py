@@ -28,7 +28,8 @@ Kind = Literal["Household", "Shard"]
 Resource = TypeVar("Resource", Household, Shard)
 Body = Mapping[str, Any]
 
-_CLASSES = {"Household": HOUSEHOLDS, "Shard": SHARDS}
+_CLASSES: dict[Kind, Any] = {"Household": HOUSEHOLDS, "Shard": SHARDS}
+_LISTED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,15 @@ class ClusterResources:
         self._shelves: dict[str, _Shelf] = {"Household": _Shelf(Household), "Shard": _Shelf(Shard)}
         self._phases: dict[ShardId, Counter[int | None]] = {}
         self._changed = True
+
+    async def load(self) -> None:
+        """Learns what is there, which a loop has to know before its first look: a shard whose households are not known
+        yet would seem to be empty. The watch tells the rest. Raises NotYet."""
+        for kind, class_ in _CLASSES.items():
+            with asking():
+                async for found in self._client.list(class_, chunk_size=_LISTED_AT_ONCE):
+                    body: Body = found.to_dict()
+                    self.saw(kind, None, body)
 
     def saw(self, kind: Kind, event: str | None, body: Body) -> None:
         """What a watch tells: `event` is ADDED, MODIFIED, DELETED, or None for what was there at its start."""
@@ -142,7 +152,7 @@ class ClusterResources:
                 )
         except Gone as error:
             raise NotYet("Gone", str(error)) from error
-        body: Body = answer.to_dict()  # type: ignore[no-untyped-call]
+        body: Body = answer.to_dict()
         if int(body["metadata"]["resourceVersion"]) >= self._seen(resource).version:
             self._remember(resource.kind, name, self._read(resource.kind, body))
 

@@ -1,0 +1,101 @@
+"""The operator's parts on a cluster's API and a broker of its own, where no node runs a shard's processes.
+
+A shard's store and its workloads say that they are there; everything else is real.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lightkube import AsyncClient
+from wattfleet_operator.adapters.cluster_resources import ClusterResources
+from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, ClusterVault
+from wattfleet_operator.adapters.nats_broker import NatsBroker
+from wattfleet_operator.adapters.nats_identities import NatsIdentities
+from wattfleet_operator.embedded.nats_server import nats_process
+from wattfleet_operator.handlers import watch
+from wattfleet_operator.loop import Loop
+from wattfleet_operator.ports import World
+from wattfleet_tenants.crd import Shard
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.testing.programs import Program
+
+SWEEP_EVERY_S = 300.0
+
+
+@dataclass
+class StoreIsThere:
+    """A store of which nothing is asked but to erase."""
+
+    erased: list[HouseholdId] = field(default_factory=list)
+
+    async def ensure(self, shard: Shard) -> str:
+        """The store is there."""
+        return f"http://store-{shard.id}"
+
+    async def check(self, shard: ShardId) -> None:
+        """It works."""
+
+    async def erase(self, shard: ShardId, household: HouseholdId) -> None:  # noqa: ARG002 (the port has it)
+        """Remembers whose series were to be deleted."""
+        self.erased.append(household)
+
+    async def stop(self, shard: ShardId) -> None:
+        """There is nothing to stop."""
+
+
+class WorkloadsAreThere:
+    """An ingest, a writer and a reader that work."""
+
+    async def ensure(self, shard: Shard, store_url: str) -> str:  # noqa: ARG002 (the port has it)
+        """They are there."""
+        return f"http://reader-{shard.id}"
+
+    async def check(self, shard: ShardId) -> None:
+        """They work."""
+
+    async def stop(self, shard: ShardId) -> None:
+        """There is nothing to stop."""
+
+
+async def broker_server(vault: ClusterVault, port: int, folder: Path) -> Program:
+    """A NATS server whose keys are those of `vault`."""
+    process = await nats_process(NatsIdentities(vault), port, folder / "nats")
+    return Program(list(process.argv), folder / "nats.log", lambda: True)
+
+
+class OperatorParts:
+    """The operator of `namespace` on `client`. later: how far its clock is ahead."""
+
+    def __init__(self, client: AsyncClient, namespace: str, nats_url: str) -> None:
+        self.later = timedelta()
+        self.store = StoreIsThere()
+        self.vault = ClusterVault(client, namespace)
+        self.resources = ClusterResources(client)
+        self.homes = ClusterHomes(client, namespace, self.resources)
+        self.broker = NatsBroker((nats_url,), self.vault)
+        workloads = WorkloadsAreThere()
+        world = World(self.broker, self.store, workloads, self.vault, self.homes, self.resources, self._clock)
+        self.loop = Loop(world, SWEEP_EVERY_S)
+        self._namespace = namespace
+
+    async def run(self) -> None:
+        """Works until it is cancelled."""
+        await self.resources.load()
+        await self.homes.load()
+        watching = watch(self.resources, self.homes, self.loop, self._namespace)
+        parts = [asyncio.create_task(part) for part in (self.loop.run(), watching)]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+            await self.broker.close()
+
+    def _clock(self) -> datetime:
+        return datetime.now(UTC) + self.later
