@@ -33,7 +33,7 @@ PARTS := $(ENVIRONMENT) $(VICTORIA_METRICS) $(CANAILLE) $(PAGE)
 .PHONY: help
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 # `exec` leaves no shell in between: Ctrl-C reaches the demo, which stops in order, and make has nothing to complain of.
 .PHONY: demo
@@ -50,7 +50,7 @@ test: $(PARTS) chromium ## all tests, over the real parts and in a real browser 
 
 .PHONY: e2e
 e2e: $(ENVIRONMENT) $(CONTROL_PLANE) ## stories on a real Kubernetes API server, built here once in some minutes (E2E="-k lease")
-	@exec env $(OWN_PATH) $(VENV)/pytest e2e/tests $(E2E)
+	@exec env $(OWN_PATH) $(VENV)/pytest e2e/tests -v --durations=10 $(E2E)
 
 .PHONY: bench
 bench: $(ENVIRONMENT) $(VICTORIA_METRICS) ## how fast the pipeline is, with proof that nothing is lost, 13 minutes (BENCH="--help")

@@ -27,8 +27,8 @@ from wattfleet_tenants.testing.programs import Program, free_port
 from wattfleet_tenants.testing.waiting import eventually
 
 NAMESPACE = "wattfleet-system"
-READY_WITHIN_S = 30
-SEEN_WITHIN_S = 15
+READY_WITHIN_S = 60
+SEEN_WITHIN_S = 45
 MOST_REQUESTS_PER_BIRTH = 6
 
 
