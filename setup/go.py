@@ -16,7 +16,6 @@ VERSION = "1.26.8"
 HOME = CACHE / "go"
 STAMP = CACHE / "done" / "go"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-_DEFAULT_PROXY = "https://proxy.golang.org"
 _TIMEOUT_S = 120
 
 
@@ -31,9 +30,12 @@ def version(program: Path) -> tuple[int, ...]:
 
 
 def proxy() -> str:
-    """The module proxy that this machine is set up for."""
+    """The module proxy that this machine is set up for; raises StepFailedError when it does not say."""
     chosen = os.environ.get("GOPROXY", "").replace("|", ",").split(",")[0]
-    return chosen.rstrip("/") if chosen.startswith("http") else _DEFAULT_PROXY
+    if not chosen.startswith("http"):
+        wanted = ".".join(map(str, OLDEST))
+        raise StepFailedError(f"install Go {wanted} or newer, or say with GOPROXY where Go's modules come from")
+    return chosen.rstrip("/")
 
 
 def fetch(running: Step) -> None:
