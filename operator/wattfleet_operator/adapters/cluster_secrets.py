@@ -111,10 +111,8 @@ class ClusterHomes:
 
     def saw(self, event: str | None, body: Body) -> HouseholdId | None:
         """What a watch tells of a home's Secret; returns whose home is no longer as it was known, if any's."""
-        metadata = body["metadata"]
-        household = parse_household_id(metadata["labels"][HOUSEHOLD_LABEL])
-        version = int(metadata["resourceVersion"])
-        if version < self._versions.get(household, 0):
+        household, version = _household_of(body), int(body["metadata"]["resourceVersion"])
+        if household is None or version < self._versions.get(household, 0):
             return None
         self._versions[household] = version
         before = self._known.pop(household, None)
@@ -176,6 +174,15 @@ def secret_name(household: HouseholdId) -> str:
 def _text(secret: Secret | None, key: str) -> str | None:
     kept = (secret.data or {}).get(key) if secret is not None else None
     return base64.b64decode(kept).decode() if kept is not None else None
+
+
+def _household_of(body: Body) -> HouseholdId | None:
+    """Whose home a Secret is. Anybody can put our label on another one; that is nobody's home."""
+    try:
+        household = parse_household_id(body["metadata"]["labels"][HOUSEHOLD_LABEL])
+    except (ValueError, KeyError):
+        return None
+    return household if body["metadata"]["name"] == secret_name(household) else None
 
 
 def _home(body: Body, household: HouseholdId) -> HomeFile | None:

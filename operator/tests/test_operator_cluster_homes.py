@@ -1,0 +1,53 @@
+"""What a watch tells of Secrets is believed of those that are ours alone."""
+
+import base64
+from typing import Any, cast
+
+import pytest
+from wattfleet_operator.adapters.cluster_secrets import HOUSEHOLD_LABEL, ClusterHomes, secret_name
+from wattfleet_tenants.home_file import HomeFile, home_text
+from wattfleet_tenants.household import HouseholdId, mint_household_id
+from wattfleet_tenants.shard import ShardId
+
+ALICE, BOB = mint_household_id(), mint_household_id()
+
+
+def home_of(household: HouseholdId) -> HomeFile:
+    return HomeFile(household, ShardId("s1"), ("nats://127.0.0.1:4222",), "creds", "key")
+
+
+def secret(name: str, label: str, home: HomeFile, version: int) -> dict[str, Any]:
+    data = {"home.json": base64.b64encode(home_text(home).encode()).decode()}
+    metadata = {"name": name, "labels": {HOUSEHOLD_LABEL: label}, "resourceVersion": str(version)}
+    return {"metadata": metadata, "data": data}
+
+
+@pytest.fixture
+async def homes() -> ClusterHomes:
+    homes = ClusterHomes(cast(Any, None), "wattfleet-system", cast(Any, None))
+    assert homes.saw("ADDED", secret(secret_name(ALICE), ALICE, home_of(ALICE), 5)) == ALICE
+    return homes
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        secret("another-one", ALICE, home_of(BOB), 9),
+        secret(secret_name(BOB), ALICE, home_of(BOB), 9),
+        secret("another-one", "kitchen", home_of(BOB), 9),
+        secret(secret_name(ALICE), ALICE, home_of(BOB), 4),
+    ],
+    ids=["a foreign Secret", "another home's", "a label that is no id", "an event that came late"],
+)
+@pytest.mark.parametrize("event", ["ADDED", "MODIFIED", "DELETED", None])
+async def test_what_is_not_this_home_s_secret_changes_nothing(
+    homes: ClusterHomes, event: str | None, foreign: dict[str, Any]
+) -> None:
+    assert homes.saw(event, foreign) is None
+    assert await homes.read(ALICE) == home_of(ALICE)
+    assert await homes.read(BOB) is None
+
+
+async def test_another_household_s_home_in_this_one_s_secret_is_no_home(homes: ClusterHomes) -> None:
+    assert homes.saw("MODIFIED", secret(secret_name(ALICE), ALICE, home_of(BOB), 9)) == ALICE
+    assert await homes.read(ALICE) is None
