@@ -1,12 +1,20 @@
-"""Tests run on several cores: those of one file stay together, and so do those of `tests/`, which share a platform."""
+"""Tests run on several cores: those of one file stay together, and so do those of `tests/`, which share a platform.
+
+Hypothesis has no deadlines here: how long one example takes says more about the machine than about the code.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hypothesis import settings
+
 if TYPE_CHECKING:
     import pytest
     from xdist.scheduler import LoadFileScheduling
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:

@@ -302,4 +302,4 @@ class OutboxModel(RuleBasedStateMachine):
 
 
 TestOutboxModel = OutboxModel.TestCase
-TestOutboxModel.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestOutboxModel.settings = settings(max_examples=25, stateful_step_count=20)

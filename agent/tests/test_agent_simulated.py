@@ -31,7 +31,7 @@ def test_the_flat_has_four_or_five_sockets_and_the_farm_at_least_eight() -> None
 
 
 # A day of a home takes 0.1 s to compute.
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(home=homes, at_ms=times_ms)
 def test_a_minutes_mean_is_exactly_the_mean_of_its_sixty_seconds(home: str, at_ms: int) -> None:
     start_ms = at_ms - at_ms % INTERVAL_MS
@@ -44,7 +44,7 @@ def test_a_minutes_mean_is_exactly_the_mean_of_its_sixty_seconds(home: str, at_m
             assert sum(round(value * 10) for value in values if value is not None) == round(mean * 10) * 60
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(home=homes, at_ms=times_ms)
 def test_a_restarted_home_agrees_with_what_was_sent(home: str, at_ms: int) -> None:
     at_ms -= at_ms % INTERVAL_MS

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from wattfleet_bench.chaos.__main__ import main
 from wattfleet_bench.chaos.comparison import MOST_EXAMPLES, Comparison, Place, compare, sent_by
@@ -99,7 +99,6 @@ def test_what_nobody_sent_is_changed(place: Place) -> None:
 damages = st.sampled_from(["none", "dropped", "doubled", "changed"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 64), st.integers(0, 2_000), damages), max_size=60))
 def test_every_damage_is_counted(samples: list[tuple[int, int, str]]) -> None:
     unique = {(number, minute): damage for number, minute, damage in samples}
@@ -194,7 +193,6 @@ def test_anything_else_is_not_good_and_is_told(bad: Outcome) -> None:
 # What is killed when
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), st.integers())
 def test_victims_come_in_turn_and_every_sixth_round_is_all_at_once(rounds: int, seed: int) -> None:
     plan = schedule(rounds, seed, (1.0, 3.0))

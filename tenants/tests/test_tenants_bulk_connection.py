@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.errors import ProtocolError
@@ -101,7 +101,6 @@ def parse(chunks: Sequence[bytes]) -> Told:
     return told
 
 
-@settings(deadline=None)
 @given(pieces, st.data())
 @example([("usual", b"m.s1.h0", b"_INBOX.h0.x", payload) for payload in HOSTILE], None)
 def test_any_cut_of_any_stream_gives_the_same_messages(

@@ -183,7 +183,7 @@ steps = st.lists(
 outcomes = st.lists(st.sampled_from(["ok", "ok", "full", "away", "unheard"]), max_size=20)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(steps, outcomes, st.lists(st.booleans(), max_size=5))
 def test_each_message_is_answered_once_and_truly_or_counted_as_dropped(
     story: list[tuple[str, object]], outcomes: list[str], slow: list[bool]
@@ -397,7 +397,6 @@ async def test_a_bug_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.wait_for(running, 5)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([0, 10, 138, 16_384]), max_size=60), st.integers(1, 9))
 def test_bundles_keep_order_and_limits(sizes: list[int], most: int) -> None:
     with patch.multiple(packing, MOST_MESSAGES_PER_BUNDLE=most, MOST_BYTES_PER_BUNDLE=40_000):
@@ -414,7 +413,6 @@ def test_bundles_keep_order_and_limits(sizes: list[int], most: int) -> None:
         assert seen == messages
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 40), max_size=12), max_size=12))
 def test_never_more_waits_than_allowed_and_what_is_turned_away_is_the_newest(arrivals: list[list[int]]) -> None:
     with patch.multiple(packing, MOST_WAITING=10, MOST_WAITING_BYTES=100):
@@ -428,7 +426,6 @@ def test_never_more_waits_than_allowed_and_what_is_turned_away_is_the_newest(arr
             assert [len(message) for message in rest.messages] == sizes[taken:]
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.tuples(names, st.integers(0, 5_000)), st.integers(1, 4)), max_size=40))
 def test_shares_are_what_is_in_the_stream_and_come_back_when_it_is_settled(story: list[object]) -> None:
     known, unsettled = Homes(), Unsettled()
@@ -472,7 +469,6 @@ def test_idle_homes_are_forgotten_and_charged_ones_are_not() -> None:
     assert idle.name == b"idle"
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([b"", b"_INBOX.h.a", b"_INBOX.h..a", b"_INBOX.h.a.", b"_INBOX.h.", b"_INBOX.h.*"])))
 def test_answers_go_to_what_the_broker_takes(replies: list[bytes]) -> None:
     expected = b"".join(b"PUB %b 4\r\nbusy\r\n" % r for r in replies if r in (b"_INBOX.h.a", b"_INBOX.h.*"))

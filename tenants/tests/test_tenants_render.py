@@ -112,7 +112,7 @@ def test_households_that_look_alike_to_the_grouping_are_kept_apart() -> None:
 def test_the_store_holds_exactly_what_was_rendered(victoria_metrics: VictoriaMetrics) -> None:
     sent: dict[tuple[str, int], HomeReadings] = {}
 
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], database=None, deadline=None)
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], database=None)
     @given(st.lists(st.tuples(households, homes), min_size=1, max_size=4))
     def send(messages: list[tuple[HouseholdId, HomeReadings]]) -> None:
         fresh = []

@@ -7,7 +7,6 @@ Screenshots of every look are kept in `build/screenshots`. Waiting is always for
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 from ui_fake_gateway import CABIN, HOUSE, Faults, create_app
+from wattfleet_tenants.testing.programs import free_port
 
 UI = Path(__file__).parents[1]
 STATIC = Path(os.environ.get("WATTFLEET_UI_FOLDER", UI / ".web/build/client")).absolute()
@@ -64,12 +64,6 @@ class Visit:
     def sign_in(self, who: str = "alice", path: str = "/overview") -> Page:
         self.page.goto(f"{self.site.url}/auth/sign-in?who={who}&return_to={path}")
         return self.page
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(url: str, what: str) -> None:
@@ -295,7 +289,7 @@ def test_when_the_gateway_is_away_the_page_says_so_and_tries_again(visit: Visit)
 )
 def test_an_ended_session_leads_back_to_signing_in_and_to_the_same_page(visit: Visit, who: str, path: str) -> None:
     page = visit.sign_in(who, path)
-    expect(page.get_by_role("link", name="Export CSV")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text("of 7 online").or_(page.get_by_text("of 3 online"))).to_be_visible(timeout=WAIT_MS)
     visit.site.faults.signed_out = True
     expect(page.get_by_role("heading", level=1)).to_have_text("Please sign in", timeout=WAIT_MS)
     link = page.get_by_role("link", name="Sign in").get_attribute("href") or ""

@@ -9,7 +9,7 @@ const STALE_MS = 30_000; // the gateway sends at least the minute's values every
 const REFRESH_MS = 60_000; // one interval of readings
 
 let feed = null;
-const QUIET = { household: "", reading: null, status: "connecting", points: [] };
+const QUIET = { household: "", reading: null, status: "connecting", endings: 0, points: [] };
 
 function createFeed(household) {
   let snapshot = { ...QUIET, household };
@@ -40,7 +40,7 @@ function createFeed(household) {
       // CLOSED means that the gateway refused; otherwise the browser is already trying again.
       if (source?.readyState === EventSource.CLOSED) {
         close();
-        publish({ status: "ended" });
+        publish({ status: "ended", endings: snapshot.endings + 1 });
       } else publish({ status: "lost" });
     };
   };
@@ -111,16 +111,22 @@ function describe(status, reading, storedAtMs) {
   return ["minute", "Power", "Mean of the last minute; not live"];
 }
 
-// The card's content: value, time, how fresh it is, and a line over the last half hour.
-export function LivePower({ household, timeZone, stored, storedAtMs, recent, onMinute, onEnded }) {
-  const { reading, status, points } = useFeed(household);
+// Shows nothing: tells a page of the home when a minute has passed, and whenever the gateway refused the stream.
+export function HomeWatch({ household, onMinute, onEnded }) {
+  const { status, endings } = useFeed(household);
   useEffect(() => {
     if (status === "ended") onEnded?.();
-  }, [status]);
+  }, [status, endings]);
   useEffect(() => {
     const timer = setInterval(() => document.hidden || onMinute?.(), REFRESH_MS);
     return () => clearInterval(timer);
   }, []);
+  return null;
+}
+
+// The card's content: value, time, how fresh it is, and a line over the last half hour.
+export function LivePower({ household, timeZone, stored, storedAtMs, recent }) {
+  const { reading, status, points } = useFeed(household);
   const [state, label, note] = describe(status, reading, storedAtMs);
   const atMs = reading ? reading.at_ms : storedAtMs;
   return (

@@ -9,10 +9,22 @@ import reflex as rx
 _SCRIPT = rx.asset("live_power.jsx", shared=True)
 
 
+class HomeWatch(rx.Component):
+    """Shows nothing: an event for each minute, and for each time that the gateway refused the home's stream."""
+
+    library = _SCRIPT.importable_path
+    tag = "HomeWatch"
+
+    household: rx.Var[str]
+    # Reflex reads the signature of the event from this subscript, which is no type.
+    on_minute: rx.EventHandler[rx.event.no_args_event_spec]  # type: ignore[type-arg, valid-type]
+    on_ended: rx.EventHandler[rx.event.no_args_event_spec]  # type: ignore[type-arg, valid-type]
+
+
 class LivePower(rx.Component):
     """The card's content: watts now, how fresh they are, and a line over the last half hour."""
 
-    library = _SCRIPT.importable_path
+    library = HomeWatch.library
     tag = "LivePower"
 
     household: rx.Var[str]
@@ -20,9 +32,6 @@ class LivePower(rx.Component):
     stored: rx.Var[str]
     stored_at_ms: rx.Var[int]
     recent: rx.Var[list[object]]
-    # Reflex reads the signature of the event from this subscript, which is no type.
-    on_minute: rx.EventHandler[rx.event.no_args_event_spec]  # type: ignore[type-arg, valid-type]
-    on_ended: rx.EventHandler[rx.event.no_args_event_spec]  # type: ignore[type-arg, valid-type]
 
 
 class LiveSocketPower(rx.Component):

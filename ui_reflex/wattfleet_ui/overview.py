@@ -39,8 +39,6 @@ def _live() -> rx.Component:
                 stored=Overview.power,
                 stored_at_ms=Overview.power_at_ms,
                 recent=Overview.recent,
-                on_minute=Overview.refresh,
-                on_ended=Overview.refresh,
             ),
         ),
         extra_class="wf-live-card",

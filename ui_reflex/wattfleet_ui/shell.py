@@ -12,6 +12,7 @@ import reflex as rx
 from reflex.style import set_color_mode
 from reflex_components_core.el.elements.base import BaseHTML  # type: ignore[import-untyped]
 
+from wattfleet_ui.live_power import HomeWatch
 from wattfleet_ui.notices import by_phase, connection_lost
 from wattfleet_ui.state import Overview
 
@@ -37,11 +38,23 @@ def page(current: str, *content: rx.Component) -> rx.Component:
         _sidebar(current),
         rx.box(
             _topbar(),
-            rx.el.main(by_phase(*content), class_name="wf-main"),
+            rx.el.main(by_phase(_watch(), *content), class_name="wf-main"),
             min_width="0",
         ),
         _tabs(current),
         class_name="wf-shell",
+    )
+
+
+def _watch() -> rx.Component:
+    return rx.cond(
+        Overview.household != "",
+        HomeWatch.create(
+            key=Overview.household,
+            household=Overview.household,
+            on_minute=Overview.refresh,
+            on_ended=Overview.refresh,
+        ),
     )
 
 

@@ -2,12 +2,14 @@
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from wattfleet_tenants.testing.waiting import wait_until
@@ -17,12 +19,22 @@ _START_WITHIN_S = 20.0
 _STOP_WITHIN_S = 10.0
 
 
+_given_ports: set[int] = set()
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nobody listens on now; never the same one twice in a test run's process.
+
+    From below the range in which the kernel finds ports for outgoing connections (32768 and above on Linux), so that
+    none of those takes it before the program that it is meant for has started.
+    """
+    while True:
+        port = random.randrange(10_000, 32_768)  # noqa: S311 (no secret)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given_ports:
+                _given_ports.add(port)
+                return port
 
 
 def find_program(*names: str) -> str:
