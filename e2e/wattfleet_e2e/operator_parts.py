@@ -3,20 +3,18 @@
 A shard's store and its workloads say that they are there; everything else is real.
 """
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lightkube import AsyncClient
-from wattfleet_operator.adapters.cluster_resources import ClusterResources
-from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, ClusterVault
-from wattfleet_operator.adapters.nats_broker import NatsBroker
+from wattfleet_operator.adapters.cluster_secrets import ClusterVault
 from wattfleet_operator.adapters.nats_identities import NatsIdentities
+from wattfleet_operator.cluster import ClusterOperator
 from wattfleet_operator.embedded.nats_server import nats_process
-from wattfleet_operator.handlers import watch
-from wattfleet_operator.loop import Loop
-from wattfleet_operator.ports import World
+from wattfleet_operator.manifests.shard_objects import Look
+from wattfleet_operator.ports import StoreUrls
+from wattfleet_operator.settings import Settings
 from wattfleet_tenants.crd import Shard
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.shard import ShardId
@@ -31,9 +29,9 @@ class StoreIsThere:
 
     erased: list[HouseholdId] = field(default_factory=list)
 
-    async def ensure(self, shard: Shard) -> str:
+    async def ensure(self, shard: Shard) -> StoreUrls:
         """The store is there."""
-        return f"http://store-{shard.id}"
+        return StoreUrls(f"http://store-{shard.id}", f"http://store-{shard.id}")
 
     async def check(self, shard: ShardId) -> None:
         """It works."""
@@ -49,7 +47,7 @@ class StoreIsThere:
 class WorkloadsAreThere:
     """An ingest, a writer and a reader that work."""
 
-    async def ensure(self, shard: Shard, store_url: str) -> str:  # noqa: ARG002 (the port has it)
+    async def ensure(self, shard: Shard, store: StoreUrls) -> str:  # noqa: ARG002 (the port has it)
         """They are there."""
         return f"http://reader-{shard.id}"
 
@@ -66,36 +64,16 @@ async def broker_server(vault: ClusterVault, port: int, folder: Path) -> Program
     return Program(list(process.argv), folder / "nats.log", lambda: True)
 
 
-class OperatorParts:
+class OperatorParts(ClusterOperator):
     """The operator of `namespace` on `client`. later: how far its clock is ahead."""
 
     def __init__(self, client: AsyncClient, namespace: str, nats_url: str) -> None:
         self.later = timedelta()
         self.store = StoreIsThere()
-        self.vault = ClusterVault(client, namespace)
-        self.resources = ClusterResources(client)
-        self.homes = ClusterHomes(client, namespace, self.resources)
-        self.broker = NatsBroker((nats_url,), self.vault)
+        urls = (nats_url,)
+        settings = Settings(Look(namespace, "tenants", "store"), urls, urls, "parts")
         workloads = WorkloadsAreThere()
-        world = World(self.broker, self.store, workloads, self.vault, self.homes, self.resources, self._clock)
-        self.loop = Loop(world, SWEEP_EVERY_S)
-        self._namespace = namespace
-
-    async def run(self) -> None:
-        """Works until it is cancelled."""
-        await self.resources.load()
-        await self.homes.load()
-        watching = watch(self.resources, self.homes, self.loop, self._namespace)
-        parts = [asyncio.create_task(part) for part in (self.loop.run(), watching)]
-        try:
-            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-            for part in done:
-                part.result()
-        finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
-            await self.broker.close()
+        super().__init__(client, settings, self.store, workloads, self._clock, SWEEP_EVERY_S)
 
     def _clock(self) -> datetime:
         return datetime.now(UTC) + self.later

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from wattfleet_operator.credential import LIFETIME, Credential, read_credential
 from wattfleet_operator.errors import NotYet
-from wattfleet_operator.ports import World
+from wattfleet_operator.ports import StoreUrls, World
 from wattfleet_tenants.crd import Household, HouseholdStatus, Metadata, Shard, ShardSpec, ShardStatus, Status
 from wattfleet_tenants.credentials import Identity, creds_file, new_identity, scoped_user_token
 from wattfleet_tenants.home_file import HomeFile
@@ -123,7 +123,7 @@ class FakeStore:
 
     async def ensure(self, shard: Shard) -> str:
         self.calls("ensure store", lambda: self.running.add(shard.id))
-        return "http://store"
+        return StoreUrls("http://store", "http://store")
 
     async def check(self, shard: ShardId) -> None:
         if not self.answers or shard not in self.running:
@@ -142,7 +142,7 @@ class FakeWorkloads:
     running: set[ShardId] = field(default_factory=set)
     trouble: str | None = None
 
-    async def ensure(self, shard: Shard, store_url: str) -> str:
+    async def ensure(self, shard: Shard, store: StoreUrls) -> str:
         self.calls("ensure workloads", lambda: self.running.add(shard.id))
         return "http://reader"
 

@@ -10,7 +10,7 @@ from wattfleet_operator.adapters.folder_resources import FolderResources
 from wattfleet_operator.errors import NotYet, Refused
 from wattfleet_operator.household import ERASED_AGAIN_AFTER
 from wattfleet_operator.loop import Loop
-from wattfleet_operator.ports import World
+from wattfleet_operator.ports import StoreUrls, World
 from wattfleet_tenants.adapters.resource_folder import ResourceFolder
 from wattfleet_tenants.crd import ConditionType, Household, Metadata, Shard
 from wattfleet_tenants.household import HouseholdId, mint_household_id
@@ -98,7 +98,7 @@ async def test_a_part_that_fails_is_reported_and_its_return_too(fleet: Fleet, ho
 
 
 async def test_a_wish_that_cannot_be_fulfilled_is_stalled(fleet: Fleet) -> None:
-    async def refuse(wished: Shard, store_url: str) -> str:
+    async def refuse(wished: Shard, store: StoreUrls) -> str:
         raise Refused("NeedsACluster", "one each")
 
     fleet.fake.workloads.ensure = refuse  # type: ignore[method-assign]

@@ -11,19 +11,19 @@ from nats.aio.client import Client, RawCredentials
 from nats.aio.msg import Msg
 from wattfleet_operator.adapters.folder_vault import FolderVault
 from wattfleet_operator.adapters.nats_broker import NatsBroker
-from wattfleet_operator.adapters.nats_identities import (
-    NatsIdentities,
-    gateway_credential,
-    ingest_credential,
-    ingest_edge_credential,
-    writer_credential,
-)
+from wattfleet_operator.adapters.nats_identities import NatsIdentities
 from wattfleet_operator.credential import read_credential, token_in
 from wattfleet_operator.embedded.free_ports import FreePorts
 from wattfleet_operator.embedded.nats_server import nats_process
 from wattfleet_operator.embedded.process import Process
 from wattfleet_operator.embedded.supervisor import Supervisor
 from wattfleet_operator.errors import NotYet
+from wattfleet_operator.vault_names import (
+    gateway_credential,
+    ingest_credential,
+    ingest_edge_credential,
+    writer_credential,
+)
 from wattfleet_tenants import subjects
 from wattfleet_tenants.credentials import claims_of
 from wattfleet_tenants.household import HouseholdId, mint_household_id
@@ -182,10 +182,10 @@ async def test_only_one_households_quarantine_is_purged(server: Nats, household:
     assert info.state.subjects == {subjects.quarantine(S1, other, "future"): 1}
 
 
-async def test_the_gateway_and_the_ingest_have_a_credential_each(server: Nats, tmp_path: Path) -> None:
+async def test_what_lies_open_to_the_gateway_is_its_own_credential_alone(server: Nats, tmp_path: Path) -> None:
     await shard_is_there(server)
     credentials = {path.name: path for path in (tmp_path / "vault" / "edge").iterdir()}
-    assert credentials.keys() == {"s1.creds", "s1-ingest.creds"}
+    assert credentials.keys() == {"s1.creds"}
     assert credentials["s1.creds"].read_text() == await server.vault.keep(gateway_credential(S1), str)
     with pytest.raises(ValueError, match="not a shard id"):
         parse_shard_id("s1-ingest")

@@ -12,18 +12,24 @@ from functools import partial
 from typing import Any
 
 import kopf
+from lightkube.core.resource import api_info
 from wattfleet_tenants.crd import API_VERSION
 
-from wattfleet_operator.adapters.cluster_resources import ClusterResources, Kind
+from wattfleet_operator.adapters.cluster_objects import CLASSES, ClusterObjects
+from wattfleet_operator.adapters.cluster_resources import Body, ClusterResources, Kind
 from wattfleet_operator.adapters.cluster_secrets import HOUSEHOLD_LABEL, ClusterHomes
 from wattfleet_operator.loop import Loop
+from wattfleet_operator.manifests.shard_objects import SHARD_LABEL
 
 _GROUP, _, _VERSION = API_VERSION.partition("/")
 _PLURALS: dict[str, Kind] = {"households": "Household", "shards": "Shard"}
 
 
-async def watch(resources: ClusterResources, homes: ClusterHomes, loop: Loop, namespace: str) -> None:
-    """Hands on what happens to our resources, and to homes' Secrets in `namespace`, until it is cancelled.
+async def watch(
+    resources: ClusterResources, homes: ClusterHomes, objects: ClusterObjects, loop: Loop, namespace: str
+) -> None:
+    """Hands on what happens to our resources, and to homes' Secrets and shards' objects in `namespace`, until it is
+    cancelled.
 
     kopf has a thread and an event loop of its own: when it ends, it cancels whatever else it finds in its loop.
     """
@@ -33,7 +39,7 @@ async def watch(resources: ClusterResources, homes: ClusterHomes, loop: Loop, na
     logging.getLogger("kopf").setLevel(logging.WARNING)
     run = partial(
         kopf.run,
-        registry=_registry(resources, homes, loop, hand_on),
+        registry=_registry(resources, homes, objects, loop, hand_on),
         settings=settings,
         standalone=True,
         namespaces=[namespace],
@@ -48,27 +54,36 @@ async def watch(resources: ClusterResources, homes: ClusterHomes, loop: Loop, na
 
 
 def _registry(
-    resources: ClusterResources, homes: ClusterHomes, loop: Loop, hand_on: Callable[..., object]
+    resources: ClusterResources,
+    homes: ClusterHomes,
+    objects: ClusterObjects,
+    loop: Loop,
+    hand_on: Callable[..., object],
 ) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
-    def seen(kind: Kind) -> Any:
-        async def one(type: str | None, body: kopf.Body, **_: Any) -> None:
-            hand_on(resources.saw, kind, type, dict(body))
+    def on(*api: str, see: Callable[[str | None, Body], None], label: str | None = None) -> None:
+        async def seen(type: str | None, body: kopf.Body, **_: Any) -> None:
+            hand_on(see, type, dict(body))
 
-        return one
+        labels = {label: kopf.PRESENT} if label else None
+        kopf.on.event(*api, id="-".join(api), labels=labels, registry=registry)(seen)
 
-    def secret_seen(event: str | None, body: dict[str, Any]) -> None:
-        household = homes.saw(event, body)
-        if household is not None:
+    def secret_seen(event: str | None, body: Body) -> None:
+        if household := homes.saw(event, body):
             loop.touch("Household", household)
 
-    for plural, kind in _PLURALS.items():
-        kopf.on.event(_GROUP, _VERSION, plural, id=f"seen-{plural}", registry=registry)(seen(kind))
+    def object_seen(kind: str, event: str | None, body: Body) -> None:
+        if shard := objects.saw(kind, event, body):
+            loop.touch("Shard", shard)
 
-    @kopf.on.event("v1", "secrets", labels={HOUSEHOLD_LABEL: kopf.PRESENT}, registry=registry)
-    async def secret(type: str | None, body: kopf.Body, **_: Any) -> None:
-        hand_on(secret_seen, type, dict(body))
+    for plural, kind in _PLURALS.items():
+        on(_GROUP, _VERSION, plural, see=partial(resources.saw, kind))
+    on("v1", "secrets", see=secret_seen, label=HOUSEHOLD_LABEL)
+    for name, class_ in CLASSES.items():
+        api = api_info(class_)
+        group = (api.resource.group,) if api.resource.group else ()
+        on(*group, api.resource.version, api.plural, see=partial(object_seen, name), label=SHARD_LABEL)
 
     @kopf.on.login(registry=registry)
     def login(**given: Any) -> kopf.ConnectionInfo | None:

@@ -77,7 +77,9 @@ class Loop:
 
     async def look(self) -> None:
         """Reconciles every resource that has changed or is due: shards before the households that they carry."""
-        if not self._resources.changed() and all(memory.due_s > monotonic() for memory in self._memories.values()):
+        due = sum(memory.due_s <= monotonic() for memory in self._memories.values())
+        metrics.count_due(due)
+        if not self._resources.changed() and not due:
             return
         await self._each(self._resources.shards(), shards.reconcile)
         await self._each(self._resources.households(), households.reconcile)

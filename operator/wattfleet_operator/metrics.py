@@ -1,6 +1,6 @@
 """What the operator counts: how its looks at resources end and how long they take, and how many resources work."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
@@ -14,6 +14,8 @@ _RECONCILES = Counter(
 )
 _SECONDS = Histogram("wattfleet_operator_reconcile_seconds", "Time that a look took", ["kind"])
 _RESOURCES = Gauge("wattfleet_operator_resources", "Resources, by whether they are Ready", ["kind", "ready"])
+_DUE = Gauge("wattfleet_operator_due_resources", "Resources that wait to be looked at")
+_LEADS = Gauge("wattfleet_operator_leads", "1 in the process that acts, 0 in one that stands by")
 RESTARTS = Counter("wattfleet_operator_process_restarts_total", "Restarts of a process of this machine", ["process"])
 
 
@@ -43,3 +45,13 @@ def count_ready(resources: Sequence[Household | Shard]) -> None:
         ready = [resource.status.ready for resource in resources if resource.kind == kind]
         _RESOURCES.labels(kind, "true").set(sum(ready))
         _RESOURCES.labels(kind, "false").set(len(ready) - sum(ready))
+
+
+def count_due(resources: int) -> None:
+    """Sets how many resources wait to be looked at."""
+    _DUE.set(resources)
+
+
+def show_leading(leads: Callable[[], bool]) -> None:
+    """From now on `leads` is asked whether this process acts."""
+    _LEADS.set_function(leads)

@@ -62,11 +62,19 @@ class Broker(Protocol):
         """Nobody connects to the shard's accounts any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoreUrls:
+    """The base URLs of a shard's store. A tenant is a URL and nothing else: in a cluster of stores its path."""
+
+    insert: str
+    select: str
+
+
 class Store(Protocol):
     """The time-series store of each shard."""
 
-    async def ensure(self, shard: Shard) -> str:
-        """The shard's store runs as wished. Returns its base URL, for writing as for reading."""
+    async def ensure(self, shard: Shard) -> StoreUrls:
+        """The shard's store runs as wished. Returns where it is written to and read from."""
 
     async def check(self, shard: ShardId) -> None:
         """Raises NotYet unless the shard's store answers now."""
@@ -81,7 +89,7 @@ class Store(Protocol):
 class Workloads(Protocol):
     """The ingests, writers and readers of each shard."""
 
-    async def ensure(self, shard: Shard, store_url: str) -> str:
+    async def ensure(self, shard: Shard, store: StoreUrls) -> str:
         """The shard's ingest, writer and reader run as wished. Returns the reader's URL."""
 
     async def check(self, shard: ShardId) -> None:

@@ -4,7 +4,9 @@ Accounts come before streams (they live in one), the store before the processes 
 repeats harmlessly, so a look that was cut short is simply taken again.
 """
 
-from wattfleet_tenants.crd import Shard, ShardStatus
+from secrets import randbelow
+
+from wattfleet_tenants.crd import Shard, ShardStatus, StorageMode
 from wattfleet_tenants.shard import ShardId
 
 from wattfleet_operator.conditions import READY, reported
@@ -12,17 +14,20 @@ from wattfleet_operator.errors import NotYet
 from wattfleet_operator.ports import World
 from wattfleet_operator.signing_keys import ensure_signing_keys
 
+_ACCOUNTS = 2**32 - 1
+
 
 async def reconcile(shard: Shard, world: World) -> ShardStatus:
     """Makes the world fit `shard` and says how it stands. Raises NotYet or Refused."""
     if shard.metadata.deletion_timestamp is not None:
         return await _end(shard, world)
     await world.resources.hold(shard)
+    shard = await _with_account(shard, world)
     await ensure_signing_keys(world.vault)
     await world.broker.ensure_accounts(shard.id)
     await world.broker.ensure_streams(shard.id)
-    store_url = await world.store.ensure(shard)
-    reader_url = await world.workloads.ensure(shard, store_url)
+    store = await world.store.ensure(shard)
+    reader_url = await world.workloads.ensure(shard, store)
     await check_shard(shard.id, world)
     status = shard.status.model_copy(
         update={
@@ -32,6 +37,21 @@ async def reconcile(shard: Shard, world: World) -> ShardStatus:
         }
     )
     return reported(status, READY, shard.metadata.generation, world.clock())
+
+
+async def _with_account(shard: Shard, world: World) -> Shard:
+    """A tenant of a cluster of stores has its account there, chosen once and recorded before anything uses it.
+
+    Accounts of deleted shards are not known any more; among four billion, chance keeps clear of them.
+    """
+    if shard.spec.storage.mode is StorageMode.DEDICATED or shard.status.store_account is not None:
+        return shard
+    async with world.placing:
+        taken = {other.status.store_account for other in world.resources.shards()}
+        account = next(one for one in iter(lambda: 1 + randbelow(_ACCOUNTS), None) if one not in taken)
+        status = shard.status.model_copy(update={"store_account": account})
+        await world.resources.report(shard, status)
+    return shard.model_copy(update={"status": status})
 
 
 async def check_shard(shard: ShardId, world: World) -> None:

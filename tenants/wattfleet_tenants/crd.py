@@ -172,6 +172,32 @@ class Replicas(_Model):
         return self
 
 
+class StorageMode(StrEnum):
+    """Who keeps a shard's readings: a store of its own, or a tenant of a VictoriaMetrics cluster that is there."""
+
+    DEDICATED = "dedicated"
+    TENANT = "tenant"
+
+
+_NO_SMALLER = ("quantity(self).compareTo(quantity(oldSelf)) >= 0", "a disk can grow, never shrink")
+
+
+class Storage(_Model):
+    """Where a shard's readings are kept."""
+
+    mode: StorageMode = Field(
+        default=StorageMode.DEDICATED,
+        description="dedicated: a VictoriaMetrics of its own. tenant: an account of the platform's cluster of stores.",
+        json_schema_extra=_rules(_FOR_GOOD),
+    )
+    size: str = Field(
+        default="20Gi",
+        pattern=r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$",
+        description="The disk of a dedicated store; it can be raised where the storage class lets it grow.",
+        json_schema_extra=_rules(_NO_SMALLER),
+    )
+
+
 _SHRUNK = (
     "self.retentionYears >= oldSelf.retentionYears || self.allowShorterRetention",
     "a shorter retention deletes readings for good: set allowShorterRetention to true if that is meant",
@@ -200,6 +226,7 @@ class ShardSpec(_Model):
         le=100_000,
         description="No socket draws or feeds in more W than this; readings beyond it are refused.",
     )
+    storage: Storage = Field(default_factory=Storage)
     writers: Replicas = Field(default_factory=Replicas)
     readers: Replicas = Field(default_factory=Replicas)
 
@@ -210,6 +237,9 @@ class ShardStatus(Status):
     households: int = 0
     edge_urls: list[str] = Field(default_factory=list, description="NATS servers that agents connect to.")
     reader_url: str | None = Field(default=None, description="Where the gateway asks for readings.")
+    store_account: int | None = Field(
+        default=None, ge=1, le=2**32 - 1, description="Its account in a cluster of stores; chosen once."
+    )
 
 
 class Shard(_Model):

@@ -104,12 +104,12 @@ class ClusterResources:
         """How many households the shard carries, by their send phase in ms (None: they were given none)."""
         return self._phases.get(shard, {})
 
-    def owner(self, household: HouseholdId) -> Body:
-        """What makes an object go with its household; raises NotYet when that has gone already."""
-        seen = self._shelves["Household"].seen.get(household)
+    def owner(self, kind: Kind, name: str) -> Body:
+        """What makes an object go with this resource; raises NotYet when that has gone already."""
+        seen = self._shelves[kind].seen.get(name)
         if seen is None:
-            raise NotYet("HouseholdGone", "it was deleted meanwhile")
-        return {"apiVersion": API_VERSION, "kind": "Household", "name": household, "uid": seen.uid, "controller": True}
+            raise NotYet("Gone", f"{kind} {name} was deleted meanwhile")
+        return {"apiVersion": API_VERSION, "kind": kind, "name": name, "uid": seen.uid, "controller": True}
 
     async def hold(self, resource: Household | Shard) -> None:
         """The resource does not go before `finish`, whoever deletes it."""

@@ -20,6 +20,7 @@ from wattfleet_tenants.household import HouseholdId, parse_household_id
 from wattfleet_operator.adapters.cluster import FIELD_MANAGER, Gone, asking
 from wattfleet_operator.adapters.cluster_resources import Body, ClusterResources
 from wattfleet_operator.errors import NotYet
+from wattfleet_operator.vault_names import secret_of
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ class ClusterHomes:
             "metadata": {
                 "name": name,
                 "labels": {**_MANAGED, HOUSEHOLD_LABEL: home.household},
-                "ownerReferences": [dict(self._resources.owner(home.household))],
+                "ownerReferences": [dict(self._resources.owner("Household", home.household))],
             },
             "data": {HOME_KEY: base64.b64encode(home_text(home).encode()).decode()},
         }
@@ -158,12 +159,6 @@ class ClusterHomes:
         except Gone:
             pass
         self._known.pop(household, None)
-
-
-def secret_of(name: str) -> tuple[str, str]:
-    """In which Secret a vault keeps `name`, and under which key."""
-    folder, _, key = name.rpartition("/")
-    return f"wattfleet-{folder.replace('/', '-')}", key
 
 
 def secret_name(household: HouseholdId) -> str:

@@ -5,6 +5,7 @@ something else. Revocations are recorded before they are pushed, so that a crash
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 from time import time
 
@@ -26,17 +27,17 @@ from wattfleet_tenants.household import HouseholdId, parse_household_id
 from wattfleet_tenants.shard import ShardId
 
 from wattfleet_operator.adapters.nats_connections import NatsConnections
-from wattfleet_operator.adapters.nats_identities import (
-    NatsIdentities,
+from wattfleet_operator.adapters.nats_identities import NatsIdentities
+from wattfleet_operator.credential import LIFETIME, Credential, read_credential
+from wattfleet_operator.ports import Vault
+from wattfleet_operator.revocations import Revocations, says_the_same
+from wattfleet_operator.vault_names import (
     gateway_credential,
     ingest_credential,
     ingest_edge_credential,
     reader_credential,
     writer_credential,
 )
-from wattfleet_operator.credential import LIFETIME, Credential, read_credential
-from wattfleet_operator.ports import Vault
-from wattfleet_operator.revocations import Revocations, says_the_same
 
 _STREAM_EXISTS_OTHERWISE = 10058  # JSStreamNameExistErr: a stream of that name, with another configuration
 
@@ -45,10 +46,20 @@ _ASSIGNED, _LEAVING = b"", b"leaving"
 
 
 class NatsBroker:
-    """The shards' accounts and streams on `servers`; its identities are kept in `vault`."""
+    """The shards' accounts and streams on `servers`; its identities are kept in `vault`.
 
-    def __init__(self, servers: tuple[str, ...], vault: Vault) -> None:
-        self._servers = servers
+    edge_servers: the same servers as agents reach them. stream_replicas: on how many of them each stream is kept.
+    """
+
+    def __init__(
+        self,
+        servers: tuple[str, ...],
+        vault: Vault,
+        edge_servers: tuple[str, ...] | None = None,
+        stream_replicas: int = 1,
+    ) -> None:
+        self._edge_servers = edge_servers or servers
+        self._stream_replicas = stream_replicas
         self._identities = NatsIdentities(vault)
         self._nats = NatsConnections(servers, self._identities)
         self._revoking = asyncio.Lock()
@@ -56,7 +67,7 @@ class NatsBroker:
     @property
     def servers(self) -> tuple[str, ...]:
         """The URLs that agents and the gateway connect to."""
-        return self._servers
+        return self._edge_servers
 
     async def close(self) -> None:
         """Ends the operator's own connections."""
@@ -78,11 +89,11 @@ class NatsBroker:
         """The shard's streams with their consumers, and its buckets, are there."""
         async with self._nats.jetstream(shard) as js:
             for lane in subjects.Lane:
-                await _ensure_stream(js, jetstream.bundle_stream(shard, lane))
+                await self._ensure_stream(js, jetstream.bundle_stream(shard, lane))
                 await js.add_consumer(subjects.bundle_stream(shard, lane), jetstream.writer_consumer())
-            await _ensure_stream(js, jetstream.quarantine_stream(shard))
-            await _ensure_bucket(js, jetstream.households_bucket())
-            await _ensure_bucket(js, jetstream.ledger_bucket())
+            await self._ensure_stream(js, jetstream.quarantine_stream(shard))
+            await self._ensure_bucket(js, jetstream.households_bucket())
+            await self._ensure_bucket(js, jetstream.ledger_bucket())
 
     async def assign(self, shard: ShardId, household: HouseholdId) -> None:
         """The shard's writer takes this household's readings."""
@@ -157,28 +168,27 @@ class NatsBroker:
         claims["revocations"] = dict(revocations)
         await self._ensure_in_force(await self._identities.edge(shard), subjects.edge_account(shard), claims)
 
+    async def _ensure_stream(self, js: JetStreamContext, wished: StreamConfig) -> None:
+        """The stream is there as wished; a change of its limits keeps what is in it."""
+        wished = replace(wished, num_replicas=self._stream_replicas)
+        try:
+            await js.add_stream(wished)
+        except BadRequestError as error:
+            if error.err_code != _STREAM_EXISTS_OTHERWISE:
+                raise
+            await js.update_stream(wished)
+
+    async def _ensure_bucket(self, js: JetStreamContext, wished: KeyValueConfig) -> None:
+        try:
+            await js.key_value(wished.bucket)
+        except NotFoundError:
+            await js.create_key_value(replace(wished, replicas=self._stream_replicas))
+
     async def _ensure_in_force(self, account: Identity, name: str, claims: Claims) -> None:
         wished = account_token(await self._identities.operator(), account.public_key, name, claims)
         held = await self._nats.ask_system(f"$SYS.REQ.ACCOUNT.{account.public_key}.CLAIMS.LOOKUP", "")
         if not held or not says_the_same(held, wished):
             await self._nats.update_account(wished)
-
-
-async def _ensure_stream(js: JetStreamContext, wished: StreamConfig) -> None:
-    """The stream is there as wished; a change of its limits keeps what is in it."""
-    try:
-        await js.add_stream(wished)
-    except BadRequestError as error:
-        if error.err_code != _STREAM_EXISTS_OTHERWISE:
-            raise
-        await js.update_stream(wished)
-
-
-async def _ensure_bucket(js: JetStreamContext, wished: KeyValueConfig) -> None:
-    try:
-        await js.key_value(wished.bucket)
-    except NotFoundError:
-        await js.create_key_value(wished)
 
 
 async def _entry(js: JetStreamContext, household: HouseholdId) -> RawStreamMsg | None:

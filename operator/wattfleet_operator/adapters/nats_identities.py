@@ -16,34 +16,6 @@ from wattfleet_operator.ports import Vault
 from wattfleet_operator.revocations import Revocations, says_the_same, without_expired
 
 
-def ingest_credential(shard: ShardId) -> str:
-    """The name, in the vault, of the credential with which a shard's ingest connects to its streams."""
-    return f"shards/{shard}/ingest.creds"
-
-
-def ingest_edge_credential(shard: ShardId) -> str:
-    """The name, in the vault, of the credential with which a shard's ingest connects to its EDGE account.
-
-    It lies beside the gateway's. No shard's id has a hyphen, so it is never taken for another shard's.
-    """
-    return f"edge/{shard}-ingest.creds"
-
-
-def writer_credential(shard: ShardId) -> str:
-    """The name, in the vault, of the credential with which a shard's writer connects."""
-    return f"shards/{shard}/writer.creds"
-
-
-def reader_credential(shard: ShardId) -> str:
-    """The name, in the vault, of the credential with which a shard's reader connects."""
-    return f"shards/{shard}/reader.creds"
-
-
-def gateway_credential(shard: ShardId) -> str:
-    """The name, in the vault, of the credential with which the gateway connects to a shard's EDGE account."""
-    return f"edge/{shard}.creds"
-
-
 class NatsIdentities:
     """The identities of an installation, in `vault`."""
 

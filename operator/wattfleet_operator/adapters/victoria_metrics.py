@@ -7,18 +7,17 @@ Samples are kept once each: redelivered ones have the same timestamp, and dedupl
 from pathlib import Path
 
 import httpx
-from wattfleet_tenants import series
-from wattfleet_tenants.crd import Shard
+from wattfleet_tenants.crd import Shard, StorageMode
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.server_settings import STORE_ENVIRONMENT, STORE_FLAGS, STORE_FLUSH_S
 from wattfleet_tenants.shard import ShardId
 
+from wattfleet_operator.adapters.series_deletion import delete_series, force_merge
 from wattfleet_operator.embedded.free_ports import FreePorts
 from wattfleet_operator.embedded.process import Process
 from wattfleet_operator.embedded.supervisor import Supervisor
-from wattfleet_operator.errors import NotYet
-
-_TIMEOUT_S = 10.0
+from wattfleet_operator.errors import Refused
+from wattfleet_operator.ports import StoreUrls
 
 
 class VictoriaMetricsStore:
@@ -30,13 +29,15 @@ class VictoriaMetricsStore:
         self._folder = folder
         self._program = program
 
-    async def ensure(self, shard: Shard) -> str:
-        """The shard's store runs as wished. Returns its base URL, for writing as for reading."""
+    async def ensure(self, shard: Shard) -> StoreUrls:
+        """The shard's store runs as wished. Returns where it is written to and read from: the same."""
+        if shard.spec.storage.mode is StorageMode.TENANT:
+            raise Refused("NeedsACluster", "one machine has no cluster of stores: set storage.mode to dedicated")
         port = self._ports.port(_name(shard.id))
         data = self._folder / shard.id
         data.mkdir(parents=True, exist_ok=True)
         await self._supervisor.ensure(store_process(shard, self._program, port, data))
-        return self._url(shard.id)
+        return StoreUrls(self._url(shard.id), self._url(shard.id))
 
     async def check(self, shard: ShardId) -> None:
         """Raises NotYet unless the shard's store answers now."""
@@ -44,14 +45,9 @@ class VictoriaMetricsStore:
 
     async def erase(self, shard: ShardId, household: HouseholdId) -> None:
         """The household's series are deleted, and merged away as far as the store does so on demand."""
-        selectors = [series.power_selector(household), series.temperature_selector(household)]
-        async with httpx.AsyncClient(base_url=self._url(shard), timeout=_TIMEOUT_S, trust_env=False) as client:
-            try:
-                deleted = await client.post("/api/v1/admin/tsdb/delete_series", data={"match[]": selectors})
-                deleted.raise_for_status()
-                (await client.get("/internal/force_merge")).raise_for_status()
-            except httpx.HTTPError as error:
-                raise NotYet("StoreUnavailable", f"VictoriaMetrics: {type(error).__name__}") from error
+        async with httpx.AsyncClient(trust_env=False) as http:
+            await delete_series(http, self._url(shard), household)
+            await force_merge(http, self._url(shard))
 
     async def stop(self, shard: ShardId) -> None:
         """The shard's store no longer runs. What it stored stays."""

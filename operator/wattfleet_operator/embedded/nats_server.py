@@ -1,15 +1,14 @@
 """The platform's NATS server on one machine: operator mode, the full resolver, JetStream on disk, one port.
 
-Account tokens live in the resolver's folder and are pushed by the operator; the configuration names only the operator
-and the system account through which that happens. No monitoring port, no clustering, no MQTT: clients on 127.0.0.1.
+No monitoring port, no clustering, no MQTT: clients on 127.0.0.1.
 """
 
 import json
 from pathlib import Path
 
-from wattfleet_tenants.credentials import account_token, operator_token
 from wattfleet_tenants.server_settings import BROKER_SETTINGS
 
+from wattfleet_operator.adapters.nats_accounts import accounts_configuration
 from wattfleet_operator.adapters.nats_identities import NatsIdentities
 from wattfleet_operator.embedded.process import Process
 from wattfleet_operator.embedded.programs import find_program
@@ -17,10 +16,7 @@ from wattfleet_operator.embedded.programs import find_program
 _CONFIGURATION = """\
 server_name: wattfleet
 listen: "127.0.0.1:{port}"
-operator: {operator}
-system_account: {system}
-resolver: {{ type: full, dir: {resolver}, allow_delete: true, interval: "2m", limit: 10000 }}
-resolver_preload: {{ {system}: {system_token} }}
+{accounts}
 # What is acknowledged survives a power cut: it is on disk before the answer. With the readings of hundreds of homes in
 # one message that costs nothing that could be measured (4-7 us of this server per reading's message, 130,000 a second,
 # as with "2s"); with the default of two minutes the stream was gone.
@@ -31,13 +27,9 @@ jetstream: {{ store_dir: {store}, max_memory_store: 16MB, max_file_store: 32GB, 
 
 async def nats_process(identities: NatsIdentities, port: int, folder: Path) -> Process:
     """The server on `port` with all its data in `folder`. Its configuration is written at every start."""
-    operator, system = await identities.operator(), await identities.system()
     configuration = _CONFIGURATION.format(
         port=port,
-        operator=operator_token(operator, system.public_key),
-        system=system.public_key,
-        system_token=account_token(operator, system.public_key, "SYS", {}),
-        resolver=json.dumps(str(folder / "resolver")),
+        accounts=await accounts_configuration(identities, str(folder / "resolver")),
         store=json.dumps(str(folder)),
         settings=BROKER_SETTINGS,
     )
