@@ -110,8 +110,12 @@ class FakeBroker:
     async def revoke(self, shard: ShardId, credential: Credential) -> None:
         self.calls("revoke", lambda: self.revoked.add(credential.user_key))
 
-    async def close_accounts(self, shard: ShardId) -> None:
-        self.calls("close accounts", lambda: self.accounts.discard(shard))
+    async def remove(self, shard: ShardId) -> None:
+        self.calls("remove", lambda: self._remove(shard))
+
+    def _remove(self, shard: ShardId) -> None:
+        self.streams.discard(shard)
+        self.accounts.discard(shard)
 
 
 @dataclass
@@ -234,6 +238,14 @@ class FakeResources:
         self.calls("finish", lambda: self.kept.pop(resource.metadata.name, None) and None)
 
 
+@dataclass
+class FakeNews:
+    told: list[tuple[str, str, bool]] = field(default_factory=list)
+
+    async def tell(self, resource: Household | Shard, reason: str, message: str, *, warning: bool = False) -> None:
+        self.told.append((resource.metadata.name, reason, warning))
+
+
 class FakeWorld:
     """A world with a ready shard `s1`, and the operator's doors to it."""
 
@@ -247,8 +259,16 @@ class FakeWorld:
         self.homes = FakeHomes(self.calls)
         self.resources = FakeResources(self.calls)
         self.resources.add(shard())
+        self.news = FakeNews()
         self.world = World(
-            self.broker, self.store, self.workloads, self.vault, self.homes, self.resources, lambda: self.now
+            self.broker,
+            self.store,
+            self.workloads,
+            self.vault,
+            self.homes,
+            self.resources,
+            self.news,
+            lambda: self.now,
         )
 
     def passes(self, time: timedelta) -> None:

@@ -200,6 +200,7 @@ async def test_a_deleted_household_leaves_is_drained_unassigned_erased_and_erase
     assert household not in fake.store.series | fake.broker.quarantined
     assert household not in fake.resources.kept
     assert not [name for name in fake.vault.texts if household in name]
+    assert fake.news.told == [(household, "Erased", False)]
 
 
 @pytest.mark.parametrize("policy", [ERASE, RETAIN])

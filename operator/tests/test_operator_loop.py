@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from wattfleet_operator.adapters.folder_resources import FolderResources
 from wattfleet_operator.errors import NotYet, Refused
 from wattfleet_operator.household import ERASED_AGAIN_AFTER
 from wattfleet_operator.loop import Loop
-from wattfleet_operator.ports import StoreUrls, World
+from wattfleet_operator.ports import StoreUrls
 from wattfleet_tenants.adapters.resource_folder import ResourceFolder
 from wattfleet_tenants.crd import ConditionType, Household, Metadata, Shard
 from wattfleet_tenants.household import HouseholdId, mint_household_id
@@ -28,9 +29,7 @@ class Fleet:
         self.folder.apply(shard())
         fake = self.fake
         resources = FolderResources(self.folder)
-        self.world = World(
-            fake.broker, fake.store, fake.workloads, fake.vault, fake.homes, resources, lambda: self.fake.now
-        )
+        self.world = replace(fake.world, resources=resources)
         self.loop = Loop(self.world)
 
     def reason(self, resource: Household | Shard | None) -> str | None:
@@ -109,6 +108,20 @@ async def test_a_wish_that_cannot_be_fulfilled_is_stalled(fleet: Fleet) -> None:
     stalled = resource.status.condition(ConditionType.STALLED)
     assert stalled is not None
     assert stalled.status == "True"
+    fleet.loop.wake()
+    await eventually(lambda: fleet.fake.news.told == [(S1, "NeedsACluster", True)], 10, "the admin is told")
+
+
+async def test_an_admin_hears_of_a_shard_that_breaks_and_not_of_its_households(
+    fleet: Fleet, household: HouseholdId
+) -> None:
+    fleet.folder.apply(wish(household))
+    await fleet.household_is(household, "Ready")
+    fleet.fake.workloads.trouble = "WriterNotReady"
+    for _ in range(2):
+        fleet.loop.wake()
+        await fleet.household_is(household, "WriterNotReady")
+    assert fleet.fake.news.told == [(S1, "WriterNotReady", True)]
 
 
 async def test_a_deleted_household_leaves_no_file(fleet: Fleet, household: HouseholdId) -> None:

@@ -25,7 +25,7 @@ from wattfleet_operator.vault_names import (
     writer_credential,
 )
 from wattfleet_tenants import subjects
-from wattfleet_tenants.credentials import claims_of
+from wattfleet_tenants.credentials import claims_of, deletion_token
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.permissions import Permissions
 from wattfleet_tenants.shard import ShardId, parse_shard_id
@@ -43,6 +43,10 @@ class Nats:
     vault: FolderVault
     broker: NatsBroker
     process: Process
+
+    @property
+    def identities(self) -> NatsIdentities:
+        return NatsIdentities(self.vault)
 
     async def connect(
         self, credentials: str, on_disconnect: Callable[[], None] = lambda: None, inbox: str | None = None
@@ -238,17 +242,29 @@ async def test_assignment_is_a_key_of_the_households_bucket_written_once(server:
     await server.broker.assign(S1, household)
 
 
-async def test_closed_accounts_let_nobody_in_until_the_shard_is_ensured_again(server: Nats) -> None:
-    await shard_is_there(server)
-    credentials = [await server.vault.keep(name(S1), str) for name in (gateway_credential, writer_credential)]
+async def test_of_a_removed_shard_nothing_is_left_and_one_of_its_name_can_come(server: Nats, tmp_path: Path) -> None:
     for _ in range(8):  # more often than the server has room for a shard's streams
-        await server.broker.close_accounts(S1)
+        await shard_is_there(server)
+        credentials = [await server.vault.keep(name(S1), str) for name in (gateway_credential, writer_credential)]
+        for credential in credentials:
+            await (await server.connect(credential)).close()
+        await server.broker.remove(S1)
         for credential in credentials:
             with pytest.raises(nats.errors.Error):
                 await server.connect(credential)
-        await shard_is_there(server)
-        for credential in credentials:
-            await (await server.connect(credential)).close()
+        kept = [path.name for path in (tmp_path / "vault").rglob("*") if path.is_file()]
+        assert sorted(kept) == ["operator.seed", "system.seed"]
+    assert not list((tmp_path / "nats" / "jetstream").rglob("*.blk"))
+    await server.broker.remove(S1)
+
+
+async def test_a_shard_that_is_removed_a_second_time_after_a_crash_is_gone(server: Nats) -> None:
+    await shard_is_there(server)
+    edge, ing = await server.identities.edge(S1), await server.identities.ing(S1)
+    token = deletion_token(await server.identities.operator(), [ing.public_key])
+    await server.broker._nats.delete_accounts(token)
+    await server.broker.remove(S1)
+    assert await server.broker._in_force(edge) == ""
 
 
 async def test_a_killed_server_is_not_yet_there_and_afterwards_everything_still_is(

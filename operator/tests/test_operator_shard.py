@@ -59,7 +59,7 @@ async def test_a_shard_is_not_deleted_under_its_households(fake: FakeWorld, hous
     assert fake.workloads.running == {S1}
     fake.resources.kept.pop(household)
     await reconcile(deleted(shard()), fake.world)
-    assert not fake.workloads.running | fake.store.running | fake.broker.accounts
+    assert not fake.workloads.running | fake.store.running | fake.broker.accounts | fake.broker.streams
     assert fake.resources.shard(S1) is None
 
 

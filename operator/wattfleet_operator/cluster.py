@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import httpx
 from lightkube import AsyncClient
 
+from wattfleet_operator.adapters.cluster_events import ClusterEvents
 from wattfleet_operator.adapters.cluster_objects import ClusterObjects
 from wattfleet_operator.adapters.cluster_resources import ClusterResources
 from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, ClusterVault
@@ -60,6 +61,7 @@ class ClusterOperator:
             self.vault,
             self.homes,
             self.resources,
+            ClusterEvents(client, self.resources),
             clock,
         )
         self.loop = Loop(world, sweep_every_s)

@@ -117,6 +117,7 @@ async def _end(household: Household, world: World) -> HouseholdStatus:
         await world.broker.unassign(shard, household.id)
         if household.spec.deletion_policy is DeletionPolicy.ERASE:
             await _erase(household, shard, world)
+            await world.news.tell(household, "Erased", _receipt(shard))
     await world.vault.forget(_erasing(household))
     await world.resources.finish(household)
     return household.status
@@ -143,6 +144,13 @@ async def _erase(household: Household, shard: ShardId, world: World) -> None:
     left = since + ERASED_AGAIN_AFTER - world.clock()
     if left > timedelta():
         raise NotYet("Erasing", "erased, and once more when no writer holds its readings", left.total_seconds())
+
+
+def _receipt(shard: ShardId) -> str:
+    return (
+        f"Erased from shard {shard}: its credential is revoked, what it had sent was settled, what was refused of it "
+        "is purged, and its series are deleted, twice."
+    )
 
 
 def _erasing(household: Household) -> str:

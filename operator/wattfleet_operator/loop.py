@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
 
-from wattfleet_tenants.crd import Household, Shard, Status
+from wattfleet_tenants.crd import Condition, ConditionType, Household, Shard, Status
 
 from wattfleet_operator import household as households
 from wattfleet_operator import metrics
@@ -149,10 +149,24 @@ class Loop:
         if status == resource.status:
             return
         await self._resources.report(resource, status)
+        await self._tell(resource, status)
         if status.ready != resource.status.ready:
             logger.info("ready" if status.ready else "not ready", extra=_names(resource))
             if isinstance(resource, Shard):
                 self.wake()  # its households need not wait for their own time
+
+    async def _tell(self, resource: Household | Shard, status: Status) -> None:
+        """An admin hears of what needs help, and of a shard that no longer works; the rest comes right by itself."""
+        stalled = status.condition(ConditionType.STALLED)
+        was_stalled = resource.status.condition(ConditionType.STALLED)
+        begins_to_stall = _is_true(stalled) and not _is_true(was_stalled)
+        breaks = isinstance(resource, Shard) and resource.status.ready and not status.ready
+        if stalled is not None and (begins_to_stall or breaks):
+            await self._world.news.tell(resource, stalled.reason, stalled.message, warning=True)
+
+
+def _is_true(condition: Condition | None) -> bool:
+    return condition is not None and condition.status == "True"
 
 
 def _pause_s(error: Exception, failures: int) -> float:

@@ -1,4 +1,4 @@
-"""What the operator needs of the outside: five small doors, and the World that holds them.
+"""What the operator needs of the outside: small doors, and the World that holds them.
 
 Each `ensure…` looks first, changes only what differs and may be repeated at any time. Every method raises NotYet when
 its part of the world does not answer, Refused when it says no for good. On one machine these are a nats-server, a
@@ -58,8 +58,8 @@ class Broker(Protocol):
     async def revoke(self, shard: ShardId, credential: Credential) -> None:
         """The credential's key is refused from now on, and whoever uses it is cut off."""
 
-    async def close_accounts(self, shard: ShardId) -> None:
-        """Nobody connects to the shard's accounts any more."""
+    async def remove(self, shard: ShardId) -> None:
+        """Nothing of the shard is left: no stream, no account, no key. One of its name can come later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,13 @@ class Resources(Protocol):
         """Lets go of a deleted resource, after everything that belonged to it."""
 
 
+class News(Protocol):
+    """What an admin should know, and nothing else."""
+
+    async def tell(self, resource: Household | Shard, reason: str, message: str, *, warning: bool = False) -> None:
+        """Says it once. Never raises: news that could not be told changes nothing."""
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -176,5 +183,6 @@ class World:
     vault: Vault
     homes: Homes
     resources: Resources
+    news: News
     clock: Callable[[], datetime] = _now
     placing: asyncio.Lock = field(default_factory=asyncio.Lock)

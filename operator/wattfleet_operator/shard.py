@@ -66,12 +66,12 @@ def carried(shard: ShardId, world: World) -> int:
 
 
 async def _end(shard: Shard, world: World) -> ShardStatus:
-    """Households leave first; the streams and what is stored stay on disk for whoever decides about them."""
+    """Households leave first; then its processes, its streams and keys, its store."""
     left = carried(shard.id, world)
     if left:
         raise NotYet("HouseholdsLeft", f"{left} households are still carried by it", retry_in_s=10)
     await world.workloads.stop(shard.id)
     await world.store.stop(shard.id)
-    await world.broker.close_accounts(shard.id)
+    await world.broker.remove(shard.id)
     await world.resources.finish(shard)
     return shard.status

@@ -11,6 +11,16 @@ def shard_folder(shard: ShardId) -> str:
     return f"shards/{shard}"
 
 
+def identity(shard: ShardId, role: str) -> str:
+    """The seed of one of a shard's identities: edge, ing, households."""
+    return f"{shard_folder(shard)}/{role}.seed"
+
+
+def revocations(shard: ShardId) -> str:
+    """Which of a shard's credentials are revoked."""
+    return f"{shard_folder(shard)}/revocations.json"
+
+
 def ingest_credential(shard: ShardId) -> str:
     """With it a shard's ingest connects to its streams."""
     return f"{shard_folder(shard)}/ingest.creds"
@@ -34,6 +44,13 @@ def reader_credential(shard: ShardId) -> str:
 def gateway_credential(shard: ShardId) -> str:
     """With it the gateway connects to a shard's EDGE account."""
     return f"edge/{shard}.creds"
+
+
+def all_of(shard: ShardId) -> tuple[str, ...]:
+    """Everything that the vault keeps of a shard."""
+    credentials = (ingest_credential, ingest_edge_credential, writer_credential, reader_credential, gateway_credential)
+    identities = (identity(shard, role) for role in ("edge", "ing", "households"))
+    return (*(name(shard) for name in credentials), revocations(shard), *identities)
 
 
 def secret_of(name: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nkeys
@@ -67,6 +67,11 @@ def account_token(operator: Identity, account: str, name: str, claims: Mapping[s
         **claims.get("limits", {}),
     }
     return _mint(operator, account, name, {**claims, "type": "account", "limits": limits})
+
+
+def deletion_token(operator: Identity, accounts: Sequence[str]) -> str:
+    """What makes a server forget the tokens of these accounts (public keys), signed by their operator."""
+    return _mint(operator, operator.public_key, "wattfleet", {"type": "generic", "accounts": list(accounts)})
 
 
 def user_token(issuer: Identity, account: str, user: str, name: str, permissions: Permissions) -> str:

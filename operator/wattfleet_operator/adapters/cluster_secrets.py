@@ -80,11 +80,15 @@ class ClusterVault:
                 return text or ""
         raise NotYet("SecretContended", f"Secret {secret_name} is changed by somebody else all the time")
 
-    async def _write(self, name: str, secret: Secret | None, key: str, text: str | None) -> Secret:
+    async def _write(self, name: str, secret: Secret | None, key: str, text: str | None) -> Secret | None:
+        """The Secret as it is now; one that holds nothing any more is deleted."""
         data = dict(secret.data or {}) if secret is not None else {}
         data.pop(key, None)
         if text is not None:
             data[key] = base64.b64encode(text.encode()).decode()
+        if not data:
+            await self._client.delete(Secret, name, namespace=self._namespace)
+            return None
         if secret is None:
             made = Secret(metadata=ObjectMeta(name=name, namespace=self._namespace, labels=dict(_MANAGED)), data=data)
             return await self._client.create(made, field_manager=FIELD_MANAGER)

@@ -20,6 +20,7 @@ from wattfleet_tenants.credentials import (
     Identity,
     account_token,
     creds_file,
+    deletion_token,
     new_identity,
     scoped_user_token,
 )
@@ -154,19 +155,28 @@ class NatsBroker:
                 await self._identities.record_revocations(shard, revocations)
             await self._ensure_edge(shard, revocations)
 
-    async def close_accounts(self, shard: ShardId) -> None:
-        """Nobody connects to the shard's accounts any more; their keys stay, for a shard of that name to come back."""
+    async def remove(self, shard: ShardId) -> None:
+        """Nothing of the shard is left: its streams first, then its accounts, its keys last."""
         edge, ing = await self._identities.edge(shard), await self._identities.ing(shard)
-        await self._ensure_in_force(edge, subjects.edge_account(shard), {"limits": {"conn": 0}})
-        # Its streams keep their limits: each time that they lost them and got them back, the server counted them twice.
-        kept = {"limits": accounts.ing_claims()["limits"] | {"conn": 0}}
-        await self._ensure_in_force(ing, subjects.ing_account(shard), kept)
+        if await self._in_force(ing):
+            async with self._nats.jetstream(shard) as js:
+                for stream in await js.streams_info():
+                    await js.delete_stream(stream.config.name or "")
+        await self._nats.forget(ing)
+        there = [account.public_key for account in (edge, ing) if await self._in_force(account)]
+        if there:
+            await self._nats.delete_accounts(deletion_token(await self._identities.operator(), there))
+        await self._identities.forget(shard)
 
     async def _ensure_edge(self, shard: ShardId, revocations: Revocations) -> None:
         household_key = await self._identities.households(shard)
         claims = accounts.edge_claims((household_key.public_key,))
         claims["revocations"] = dict(revocations)
         await self._ensure_in_force(await self._identities.edge(shard), subjects.edge_account(shard), claims)
+
+    async def _in_force(self, account: Identity) -> str:
+        """The account's token as the servers have it; empty when they have none."""
+        return await self._nats.ask_system(f"$SYS.REQ.ACCOUNT.{account.public_key}.CLAIMS.LOOKUP", "")
 
     async def _ensure_stream(self, js: JetStreamContext, wished: StreamConfig) -> None:
         """The stream is there as wished; a change of its limits keeps what is in it."""
@@ -186,7 +196,7 @@ class NatsBroker:
 
     async def _ensure_in_force(self, account: Identity, name: str, claims: Claims) -> None:
         wished = account_token(await self._identities.operator(), account.public_key, name, claims)
-        held = await self._nats.ask_system(f"$SYS.REQ.ACCOUNT.{account.public_key}.CLAIMS.LOOKUP", "")
+        held = await self._in_force(account)
         if not held or not says_the_same(held, wished):
             await self._nats.update_account(wished)
 

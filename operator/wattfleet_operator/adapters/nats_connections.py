@@ -37,6 +37,12 @@ class NatsConnections:
             await client.close()
         self._kept.clear()
 
+    async def forget(self, account: Identity) -> None:
+        """Ends the connection to this account, if there is one."""
+        client = self._kept.pop(account.public_key, None)
+        if client is not None:
+            await client.close()
+
     async def ask_system(self, subject: str, payload: str) -> str:
         """What the system account answers to a request; raises NotYet when it does not."""
         async with self._client(await self._identities.system()) as client:
@@ -45,7 +51,14 @@ class NatsConnections:
 
     async def update_account(self, token: str) -> None:
         """Puts an account's token in force; raises NotYet when the server does not take it."""
-        answer: dict[str, Any] = json.loads(await self.ask_system("$SYS.REQ.CLAIMS.UPDATE", token))
+        await self._change_claims("UPDATE", token)
+
+    async def delete_accounts(self, token: str) -> None:
+        """Has the server forget the accounts that the token names; raises NotYet when it does not."""
+        await self._change_claims("DELETE", token)
+
+    async def _change_claims(self, how: str, token: str) -> None:
+        answer: dict[str, Any] = json.loads(await self.ask_system(f"$SYS.REQ.CLAIMS.{how}", token))
         if "error" in answer:
             raise NotYet("AccountNotPushed", str(answer["error"].get("description")))
 

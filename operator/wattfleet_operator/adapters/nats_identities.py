@@ -14,6 +14,7 @@ from wattfleet_tenants.shard import ShardId
 from wattfleet_operator.credential import seed_in, token_in
 from wattfleet_operator.ports import Vault
 from wattfleet_operator.revocations import Revocations, says_the_same, without_expired
+from wattfleet_operator.vault_names import all_of, identity, revocations
 
 
 class NatsIdentities:
@@ -32,15 +33,15 @@ class NatsIdentities:
 
     async def edge(self, shard: ShardId) -> Identity:
         """The account of a shard's agents."""
-        return await self._identity(f"shards/{shard}/edge.seed", "account")
+        return await self._identity(identity(shard, "edge"), "account")
 
     async def ing(self, shard: ShardId) -> Identity:
         """The account of a shard's streams, where ingest, writer and reader work."""
-        return await self._identity(f"shards/{shard}/ing.seed", "account")
+        return await self._identity(identity(shard, "ing"), "account")
 
     async def households(self, shard: ShardId) -> Identity:
         """The scoped key that signs a shard's households, and nobody else."""
-        return await self._identity(f"shards/{shard}/households.seed", "account")
+        return await self._identity(identity(shard, "households"), "account")
 
     async def ensure_user(self, name: str, account: Identity, wished: Permissions) -> None:
         """A credential with exactly the permissions `wished` is kept under `name`."""
@@ -51,19 +52,20 @@ class NatsIdentities:
 
     async def revocations(self, shard: ShardId) -> dict[str, int]:
         """The revocations that still matter, by the user's public key."""
-        kept = await self._vault.keep(_revocations(shard), lambda: "{}")
+        kept = await self._vault.keep(revocations(shard), lambda: "{}")
         return without_expired(json.loads(kept), datetime.now(UTC))
 
-    async def record_revocations(self, shard: ShardId, revocations: Revocations) -> None:
+    async def record_revocations(self, shard: ShardId, recorded: Revocations) -> None:
         """Replaces the revocations of a shard."""
-        await self._vault.replace(_revocations(shard), json.dumps(dict(revocations)))
+        await self._vault.replace(revocations(shard), json.dumps(dict(recorded)))
+
+    async def forget(self, shard: ShardId) -> None:
+        """Nothing is kept of a shard: one of that name that comes later has identities of its own."""
+        for name in all_of(shard):
+            await self._vault.forget(name)
 
     async def _identity(self, name: str, kind: str) -> Identity:
         return Identity(await self._vault.keep(name, lambda: new_identity(kind).seed))
-
-
-def _revocations(shard: ShardId) -> str:
-    return f"shards/{shard}/revocations.json"
 
 
 def _credential(account: Identity, user: Identity, name: str, permissions: Permissions) -> str:

@@ -22,6 +22,7 @@ from wattfleet_tenants.telemetry.health import Health, start_health_server
 from wattfleet_operator.adapters.folder_homes import FolderHomes
 from wattfleet_operator.adapters.folder_resources import FolderResources
 from wattfleet_operator.adapters.folder_vault import FolderVault
+from wattfleet_operator.adapters.logged_news import LoggedNews
 from wattfleet_operator.adapters.nats_broker import NatsBroker
 from wattfleet_operator.adapters.nats_identities import NatsIdentities
 from wattfleet_operator.adapters.processes import ProcessWorkloads
@@ -176,6 +177,7 @@ class Platform:
             self.vault,
             self._homes,
             FolderResources(self.resources),
+            LoggedNews(),
         )
         await self._start_operator(world)
 
