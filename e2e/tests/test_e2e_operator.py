@@ -18,13 +18,13 @@ import pytest
 from lightkube import AsyncClient, KubeConfig
 from wattfleet_e2e.control_plane import ControlPlane
 from wattfleet_e2e.operator_parts import OperatorParts, broker_server
+from wattfleet_e2e.seeing import seen
 from wattfleet_operator.adapters.cluster_resources import FINALIZER, ClusterResources
 from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, secret_name
 from wattfleet_operator.household import ERASED_AGAIN_AFTER
 from wattfleet_tenants.home_file import HomeFile, parse_home
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.testing.programs import Program, free_port
-from wattfleet_tenants.testing.waiting import eventually
 
 NAMESPACE = "wattfleet-system"
 READY_WITHIN_S = 60
@@ -73,7 +73,7 @@ class Operator:
         return next((one["reason"] for one in conditions if one["type"] == "Ready"), None)
 
     async def becomes(self, household: HouseholdId, reason: str) -> None:
-        await eventually(lambda: self.reason("household", household) == reason, READY_WITHIN_S, reason)
+        await seen(lambda: self.reason("household", household) == reason, READY_WITHIN_S, reason)
 
     def home(self, household: HouseholdId) -> HomeFile | None:
         secret = self.found("secret", secret_name(household), "-n", NAMESPACE)
@@ -128,7 +128,7 @@ async def operator(cluster: ControlPlane, api: tuple[AsyncClient, Counted], tmp_
     try:
         manifest = {"apiVersion": "wattfleet.io/v1alpha1", "kind": "Shard", "metadata": {"name": operator.shard}}
         cluster.apply(manifest)
-        await eventually(lambda: operator.reason("shard", operator.shard) == "Ready", READY_WITHIN_S, "a Ready shard")
+        await seen(lambda: operator.reason("shard", operator.shard) == "Ready", READY_WITHIN_S, "a Ready shard")
         yield operator
         await remove_everything(cluster, operator)
     finally:
@@ -145,7 +145,7 @@ async def remove_everything(cluster: ControlPlane, operator: Operator) -> None:
             operator.after(ERASED_AGAIN_AFTER)
             return not json.loads(cluster.kubectl("get", kind, "-o", "json"))["items"]
 
-        await eventually(none_left, READY_WITHIN_S, f"no {kind} are left")
+        await seen(none_left, READY_WITHIN_S, f"no {kind} are left")
 
 
 async def test_a_household_is_born_with_a_secret_of_its_own_that_the_broker_takes(operator: Operator) -> None:
@@ -170,7 +170,7 @@ async def test_a_secret_that_was_taken_away_or_changed_by_hand_is_put_back(
 ) -> None:
     household = await operator.birth()
     cluster.kubectl("delete", "secret", secret_name(household), "-n", NAMESPACE)
-    await eventually(lambda: operator.home(household) is not None, SEEN_WITHIN_S, "it is made anew")
+    await seen(lambda: operator.home(household) is not None, SEEN_WITHIN_S, "it is made anew")
     assert await operator.connects(household)
     nonsense = {"data": {"home.json": base64.b64encode(b"{}").decode()}}
     cluster.kubectl("patch", "secret", secret_name(household), "-n", NAMESPACE, "-p", json.dumps(nonsense))
@@ -181,7 +181,7 @@ async def test_a_secret_that_was_taken_away_or_changed_by_hand_is_put_back(
         except ValueError:
             return False
 
-    await eventually(is_right, SEEN_WITHIN_S, "it is put back")
+    await seen(is_right, SEEN_WITHIN_S, "it is put back")
     assert await operator.connects(household)
 
 
@@ -206,9 +206,9 @@ async def test_a_deleted_household_is_erased_before_it_goes(operator: Operator, 
     await operator.becomes(household, "Erasing")
     assert operator.parts.store.erased == [household]
     operator.after(ERASED_AGAIN_AFTER + timedelta(seconds=1))
-    await eventually(lambda: operator.found("household", household) is None, READY_WITHIN_S, "it is gone")
+    await seen(lambda: operator.found("household", household) is None, READY_WITHIN_S, "it is gone")
     assert len(operator.parts.store.erased) > 1, "once more when no writer holds its readings"
-    await eventually(
+    await seen(
         lambda: operator.found("secret", secret_name(household), "-n", NAMESPACE) is None, SEEN_WITHIN_S, "no Secret"
     )
 
@@ -216,12 +216,12 @@ async def test_a_deleted_household_is_erased_before_it_goes(operator: Operator, 
 async def test_a_shard_goes_after_its_households(operator: Operator, cluster: ControlPlane) -> None:
     household = await operator.birth(deletionPolicy="Retain")
     cluster.kubectl("delete", "shard", operator.shard, "--wait=false")
-    await eventually(
+    await seen(
         lambda: operator.reason("shard", operator.shard) == "HouseholdsLeft", SEEN_WITHIN_S, "it says what it waits for"
     )
     cluster.kubectl("delete", "household", household, "--wait=false")
-    await eventually(lambda: operator.found("household", household) is None, READY_WITHIN_S, "it is gone")
-    await eventually(lambda: operator.found("shard", operator.shard) is None, READY_WITHIN_S, "the shard is gone")
+    await seen(lambda: operator.found("household", household) is None, READY_WITHIN_S, "it is gone")
+    await seen(lambda: operator.found("shard", operator.shard) is None, READY_WITHIN_S, "the shard is gone")
 
 
 async def test_a_birth_asks_little_of_the_api_server(
@@ -236,7 +236,7 @@ async def test_a_birth_asks_little_of_the_api_server(
         reasons = [one["reason"] for home in found for one in home.get("status", {}).get("conditions", [])]
         return reasons.count("Ready") == 3 * len(homes)
 
-    await eventually(all_ready, 60, "all are Ready")
+    await seen(all_ready, 60, "all are Ready")
     assert (api[1].requests - before) / len(homes) <= MOST_REQUESTS_PER_BIRTH
 
 
