@@ -25,6 +25,7 @@ from wattfleet_operator.household import ERASED_AGAIN_AFTER
 from wattfleet_tenants.home_file import HomeFile, parse_home
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.testing.programs import Program, free_port
+from wattfleet_tenants.testing.waiting import eventually
 
 NAMESPACE = "wattfleet-system"
 READY_WITHIN_S = 60
@@ -141,11 +142,11 @@ async def remove_everything(cluster: ControlPlane, operator: Operator) -> None:
     for kind in ("households", "shards"):
         cluster.kubectl("delete", kind, "--all", "--wait=false")
 
-        def none_left(kind: str = kind) -> bool:
+        async def none_left(kind: str = kind) -> bool:
             operator.after(ERASED_AGAIN_AFTER)
-            return not json.loads(cluster.kubectl("get", kind, "-o", "json"))["items"]
+            return not await asyncio.to_thread(cluster.kubectl, "get", kind, "-o", "name")
 
-        await seen(none_left, READY_WITHIN_S, f"no {kind} are left")
+        await eventually(none_left, READY_WITHIN_S, f"no {kind} are left")
 
 
 async def test_a_household_is_born_with_a_secret_of_its_own_that_the_broker_takes(operator: Operator) -> None:
