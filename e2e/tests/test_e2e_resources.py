@@ -121,5 +121,6 @@ def test_kubectl_explains_and_shows_what_an_admin_wants(cluster: ControlPlane) -
     assert header.split() == ["NAME", "SHARD", "READY", "REASON", "AGE", "REGION", "CREDENTIAL-EXPIRES"]
     cluster.apply(shard("shown"))
     header, *_ = cluster.kubectl("get", "shard").splitlines()
-    assert header.split() == ["NAME", "REGION", "HOUSEHOLDS", "CAPACITY", "READY", "REASON", "AGE"]
+    columns = ["NAME", "REGION", "HOUSEHOLDS", "CAPACITY", "WRITERS", "READERS", "LAG", "READY", "REASON", "AGE"]
+    assert header.split() == columns
     assert "household.wattfleet.io/h0123456789abcdefghi2" in cluster.kubectl("get", "wattfleet", "-o", "name")

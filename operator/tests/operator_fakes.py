@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from wattfleet_operator.credential import LIFETIME, Credential, read_credential
 from wattfleet_operator.errors import NotYet
-from wattfleet_operator.ports import StoreUrls, World
+from wattfleet_operator.ports import Running, StoreUrls, World
 from wattfleet_tenants.crd import Household, HouseholdStatus, Metadata, Shard, ShardSpec, ShardStatus, Status
 from wattfleet_tenants.credentials import Identity, creds_file, new_identity, scoped_user_token
 from wattfleet_tenants.home_file import HomeFile
@@ -86,6 +86,9 @@ class FakeBroker:
     async def oldest_waiting(self, shard: ShardId) -> datetime | None:
         return self.oldest
 
+    async def waiting(self, shard: ShardId) -> int:
+        return 0
+
     async def unassign(self, shard: ShardId, household: HouseholdId) -> None:
         self.calls("unassign", lambda: self._unassign(shard, household))
 
@@ -150,9 +153,10 @@ class FakeWorkloads:
         self.calls("ensure workloads", lambda: self.running.add(shard.id))
         return "http://reader"
 
-    async def check(self, shard: ShardId) -> None:
+    async def check(self, shard: ShardId) -> Running:
         if self.trouble or shard not in self.running:
             raise NotYet(self.trouble or "WriterNotReady")
+        return Running()
 
     async def stop(self, shard: ShardId) -> None:
         self.calls("stop workloads", lambda: self.running.discard(shard))

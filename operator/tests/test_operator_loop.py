@@ -120,7 +120,9 @@ async def test_an_admin_hears_of_a_shard_that_breaks_and_not_of_its_households(
     fleet.fake.workloads.trouble = "WriterNotReady"
     for _ in range(2):
         fleet.loop.wake()
+        await fleet.shard_is("WriterNotReady")
         await fleet.household_is(household, "WriterNotReady")
+    await eventually(lambda: fleet.fake.news.told, 10, "the admin is told")
     assert fleet.fake.news.told == [(S1, "WriterNotReady", True)]
 
 

@@ -43,6 +43,9 @@ class Broker(Protocol):
     async def oldest_waiting(self, shard: ShardId) -> datetime | None:
         """When, by the broker's clock, the oldest reading in the shard's streams came in; None when all are settled."""
 
+    async def waiting(self, shard: ShardId) -> int:
+        """How many bundles of readings wait in the shard's streams to be stored."""
+
     async def unassign(self, shard: ShardId, household: HouseholdId) -> None:
         """The shard's writer refuses this household's readings."""
 
@@ -86,14 +89,23 @@ class Store(Protocol):
         """The shard's store no longer runs. What it stored stays."""
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How many of a shard's writers and readers can do their work."""
+
+    writers: int = 1
+    readers: int = 1
+
+
 class Workloads(Protocol):
     """The ingests, writers and readers of each shard."""
 
     async def ensure(self, shard: Shard, store: StoreUrls) -> str:
         """The shard's ingest, writer and reader run as wished. Returns the reader's URL."""
 
-    async def check(self, shard: ShardId) -> None:
-        """Raises NotYet unless the shard's ingest, writer and reader say that they can do their work now."""
+    async def check(self, shard: ShardId) -> Running:
+        """How many of them work. Raises NotYet unless the shard's ingest, a writer and a reader say that they can do
+        their work now."""
 
     async def stop(self, shard: ShardId) -> None:
         """The shard's ingest, writer and reader no longer run."""

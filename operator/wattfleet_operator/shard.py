@@ -11,7 +11,7 @@ from wattfleet_tenants.shard import ShardId
 
 from wattfleet_operator.conditions import READY, reported
 from wattfleet_operator.errors import NotYet
-from wattfleet_operator.ports import World
+from wattfleet_operator.ports import Running, World
 from wattfleet_operator.signing_keys import ensure_signing_keys
 
 _ACCOUNTS = 2**32 - 1
@@ -28,10 +28,13 @@ async def reconcile(shard: Shard, world: World) -> ShardStatus:
     await world.broker.ensure_streams(shard.id)
     store = await world.store.ensure(shard)
     reader_url = await world.workloads.ensure(shard, store)
-    await check_shard(shard.id, world)
+    running = await check_shard(shard.id, world)
     status = shard.status.model_copy(
         update={
             "households": carried(shard.id, world),
+            "writers": running.writers,
+            "readers": running.readers,
+            "lag": await world.broker.waiting(shard.id),
             "edge_urls": list(world.broker.servers),
             "reader_url": reader_url,
         }
@@ -54,10 +57,10 @@ async def _with_account(shard: Shard, world: World) -> Shard:
     return shard.model_copy(update={"status": status})
 
 
-async def check_shard(shard: ShardId, world: World) -> None:
+async def check_shard(shard: ShardId, world: World) -> Running:
     """Raises NotYet, naming the part, unless the shard's store, ingest, writer and reader do their work now."""
     await world.store.check(shard)
-    await world.workloads.check(shard)
+    return await world.workloads.check(shard)
 
 
 def carried(shard: ShardId, world: World) -> int:

@@ -235,6 +235,9 @@ class ShardStatus(Status):
     """What a shard carries, and where its doors are."""
 
     households: int = 0
+    writers: int = Field(default=0, description="Writers that can do their work.")
+    readers: int = Field(default=0, description="Readers that can do their work.")
+    lag: int = Field(default=0, description="Bundles of readings that wait to be stored, as last seen.")
     edge_urls: list[str] = Field(default_factory=list, description="NATS servers that agents connect to.")
     reader_url: str | None = Field(default=None, description="Where the gateway asks for readings.")
     store_account: int | None = Field(

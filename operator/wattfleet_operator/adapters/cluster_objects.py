@@ -94,12 +94,13 @@ class ClusterObjects:
         owner = self._resources.owner("Shard", shard)
         await asyncio.gather(*[self._ensure(one, owner) for one in wished])
 
-    def check_running(self, kind: str, name: str, reason: str) -> None:
-        """Raises NotYet with this reason unless at least one pod of the object works."""
+    def running(self, kind: str, name: str, reason: str) -> int:
+        """How many pods of the object work; raises NotYet with this reason when it is none."""
         seen = self._seen.get((kind, name))
         if seen is None or seen.running < 1:
             wished = seen.wished if seen is not None else 1
             raise NotYet(reason, f"{kind} {name}: none of {wished} pods is ready")
+        return seen.running
 
     async def remove(self, shard: ShardId, kinds: Iterable[str]) -> None:
         """The shard's objects of these kinds are deleted. Raises NotYet."""

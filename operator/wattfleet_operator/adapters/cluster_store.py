@@ -61,7 +61,7 @@ class ClusterStore:
         """Raises NotYet unless the shard's store answered a question a moment ago, or answers one now."""
         wished = self._wished(shard)
         if wished.spec.storage.mode is StorageMode.DEDICATED:
-            self._objects.check_running("StatefulSet", object_name("store", shard), "StoreNotReady")
+            self._objects.running("StatefulSet", object_name("store", shard), "StoreNotReady")
         if monotonic() < self._answered_s.get(shard, 0.0) + _GOOD_FOR_S:
             return
         try:

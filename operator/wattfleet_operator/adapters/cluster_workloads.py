@@ -6,7 +6,7 @@ from wattfleet_tenants.shard import ShardId
 from wattfleet_operator.adapters.cluster_objects import ClusterObjects
 from wattfleet_operator.data_plane import ROLES, processes
 from wattfleet_operator.manifests.shard_objects import Look, object_name, process_objects, reader_url
-from wattfleet_operator.ports import StoreUrls
+from wattfleet_operator.ports import Running, StoreUrls
 
 
 class ClusterWorkloads:
@@ -23,10 +23,13 @@ class ClusterWorkloads:
         await self._objects.ensure(shard.id, wished)
         return reader_url(shard.id, self._look.namespace)
 
-    async def check(self, shard: ShardId) -> None:
-        """Raises NotYet unless of each of the shard's processes one says that it can do its work."""
-        for role in ROLES:
-            self._objects.check_running("Deployment", object_name(role, shard), f"{role.capitalize()}NotReady")
+    async def check(self, shard: ShardId) -> Running:
+        """How many work. Raises NotYet unless of each of the shard's processes one says that it can do its work."""
+        running = {
+            role: self._objects.running("Deployment", object_name(role, shard), f"{role.capitalize()}NotReady")
+            for role in ROLES
+        }
+        return Running(running["writer"], running["reader"])
 
     async def stop(self, shard: ShardId) -> None:
         """The shard's ingest, writers and readers no longer run."""

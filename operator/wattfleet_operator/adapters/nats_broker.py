@@ -8,6 +8,7 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime
 from time import time
+from typing import Any
 
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, RawStreamMsg, StreamConfig
@@ -115,9 +116,16 @@ class NatsBroker:
 
     async def oldest_waiting(self, shard: ShardId) -> datetime | None:
         """When, by the broker's clock, the oldest reading in the shard's streams came in; None when all are settled."""
-        states = [await self._nats.stream_state(shard, subjects.bundle_stream(shard, lane)) for lane in subjects.Lane]
+        states = await self._lanes(shard)
         firsts = [datetime.fromisoformat(state["first_ts"]) for state in states if state["messages"]]
         return min(firsts, default=None)
+
+    async def waiting(self, shard: ShardId) -> int:
+        """How many bundles of readings wait in the shard's streams to be stored."""
+        return sum(state["messages"] for state in await self._lanes(shard))
+
+    async def _lanes(self, shard: ShardId) -> list[dict[str, Any]]:
+        return [await self._nats.stream_state(shard, subjects.bundle_stream(shard, lane)) for lane in subjects.Lane]
 
     async def unassign(self, shard: ShardId, household: HouseholdId) -> None:
         """The shard's writer refuses this household's readings."""

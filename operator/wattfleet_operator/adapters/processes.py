@@ -15,7 +15,7 @@ from wattfleet_operator.embedded.free_ports import FreePorts
 from wattfleet_operator.embedded.process import Process
 from wattfleet_operator.embedded.supervisor import Supervisor
 from wattfleet_operator.errors import Refused
-from wattfleet_operator.ports import StoreUrls
+from wattfleet_operator.ports import Running, StoreUrls
 
 
 class ProcessWorkloads:
@@ -40,10 +40,11 @@ class ProcessWorkloads:
             url = process.url or ""
         return url
 
-    async def check(self, shard: ShardId) -> None:
-        """Raises NotYet unless the shard's ingest, writer and reader say that they can do their work now."""
+    async def check(self, shard: ShardId) -> Running:
+        """One of each. Raises NotYet unless the shard's ingest, writer and reader can do their work now."""
         for role in ROLES:
             await self._supervisor.check(f"{role}-{shard}")
+        return Running()
 
     async def stop(self, shard: ShardId) -> None:
         """The shard's ingest, writer and reader no longer run."""

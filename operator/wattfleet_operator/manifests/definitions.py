@@ -54,6 +54,9 @@ _SHARD_COLUMNS = (
     Column("Region", "string", ".spec.region"),
     Column("Households", "integer", ".status.households"),
     Column("Capacity", "integer", ".spec.capacity"),
+    Column("Writers", "integer", ".status.writers"),
+    Column("Readers", "integer", ".status.readers"),
+    Column("Lag", "integer", ".status.lag"),
     *_READY,
 )
 
