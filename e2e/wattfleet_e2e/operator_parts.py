@@ -3,6 +3,7 @@
 A shard's store and its workloads say that they are there; everything else is real.
 """
 
+import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,16 +66,19 @@ async def broker_server(vault: ClusterVault, port: int, folder: Path) -> Program
     return Program(list(process.argv), folder / "nats.log", lambda: True)
 
 
+def settings_of(namespace: str, nats_url: str) -> Settings:
+    """Those of an operator of which nothing runs on a node."""
+    return Settings(Look(namespace, "tenants", "store"), (nats_url,), (nats_url,), secrets.token_hex(8))
+
+
 class OperatorParts(ClusterOperator):
     """The operator of `namespace` on `client`. later: how far its clock is ahead."""
 
     def __init__(self, client: AsyncClient, namespace: str, nats_url: str) -> None:
         self.later = timedelta()
         self.store = StoreIsThere()
-        urls = (nats_url,)
-        settings = Settings(Look(namespace, "tenants", "store"), urls, urls, "parts")
-        workloads = WorkloadsAreThere()
-        super().__init__(client, settings, self.store, workloads, self._clock, SWEEP_EVERY_S)
+        settings = settings_of(namespace, nats_url)
+        super().__init__(client, settings, self.store, WorkloadsAreThere(), self._clock, SWEEP_EVERY_S)
 
     def _clock(self) -> datetime:
         return datetime.now(UTC) + self.later

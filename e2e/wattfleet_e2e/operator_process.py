@@ -1,28 +1,27 @@
-"""The operator's parts as a process of its own, to be measured and killed: `python -m wattfleet_e2e.operator_process`.
+"""The operator as a process, to be measured and killed, where no node runs a shard: `python -m
+wattfleet_e2e.operator_process NAMESPACE NATS_URL PORT`.
 
-KUBECONFIG says which cluster. Once it works it answers /metrics on the port that it was given.
+KUBECONFIG says which cluster. It answers /metrics and /readyz on the port that it was given.
 """
 
 import asyncio
+import os
 import sys
-from collections.abc import Sequence
 
-from lightkube import AsyncClient, KubeConfig
-from prometheus_client import start_http_server
+from lightkube import AsyncClient
+from wattfleet_operator.serving import serve
+from wattfleet_operator.settings import Settings
 from wattfleet_tenants.telemetry import logs
 
-from wattfleet_e2e.operator_parts import OperatorParts
+from wattfleet_e2e.operator_parts import OperatorParts, settings_of
 
 
-async def main(arguments: Sequence[str]) -> None:
-    """arguments: the namespace, NATS' URL, and the port for metrics."""
-    namespace, nats_url, port = arguments
-    client = AsyncClient(config=KubeConfig.from_env())
-    parts = OperatorParts(client, namespace, nats_url)
-    start_http_server(int(port), "127.0.0.1")
-    await parts.run()
+def _parts(client: AsyncClient, settings: Settings) -> OperatorParts:
+    return OperatorParts(client, settings.namespace, settings.nats_urls[0])
 
 
 if __name__ == "__main__":
     logs.configure("operator")
-    asyncio.run(main(sys.argv[1:]))
+    namespace, nats_url, port = sys.argv[1:]
+    os.environ["WATTFLEET_HEALTH_PORT"] = port
+    asyncio.run(serve(settings_of(namespace, nats_url), _parts))
