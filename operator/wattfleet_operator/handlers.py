@@ -36,6 +36,8 @@ async def watch(
     hand_on = asyncio.get_running_loop().call_soon_threadsafe
     stop, settings = threading.Event(), kopf.OperatorSettings()
     settings.posting.enabled = False
+    # Namespaces and definitions are what they are: the operator needs no right to look at them.
+    settings.scanning.disabled = True
     logging.getLogger("kopf").setLevel(logging.WARNING)
     run = partial(
         kopf.run,

@@ -40,5 +40,5 @@ def configure(process: str, level: int | str | None = None) -> None:
     handler.setFormatter(_Formatter(process))
     level = level or os.environ.get("WATTFLEET_LOG_LEVEL", "INFO").upper()
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("httpx", "httpcore", "nats", "uvicorn.access", "asyncio"):
+    for chatty in ("httpx", "httpx2", "httpcore", "httpcore2", "nats", "uvicorn.access", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
