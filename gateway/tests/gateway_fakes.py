@@ -21,13 +21,23 @@ PLACED = Placement("Europe/Paris", True, "Ready", ShardId("s1"), READER_URL, ("n
 
 
 class FakeFleet:
-    """Every household is placed, unless told otherwise."""
+    """Every household is placed, unless told otherwise. asked: every wish for a new one, in order."""
 
     def __init__(self) -> None:
         self.placements: defaultdict[HouseholdId, Placement] = defaultdict(lambda: PLACED)
+        self.asked: list[tuple[HouseholdId, str, str]] = []
+        self.error: Exception | None = None
 
     def placement(self, household: HouseholdId) -> Placement:
         return self.placements[household]
+
+    async def create(self, household: HouseholdId, time_zone: str, region: str) -> None:
+        self.asked.append((household, time_zone, region))
+        if self.error:
+            raise self.error
+
+    def home_file_command(self, household: HouseholdId) -> str:
+        return f"fetch {household}"
 
 
 @dataclass

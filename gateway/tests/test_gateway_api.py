@@ -28,9 +28,15 @@ async def test_a_home_shows_its_name_zone_and_state(gateway: Serving) -> None:
     gateway.fleet.placements[waiting] = Placement(reason="NotPlaced")
     alice = await gateway.signed_in()
     assert (await alice.get("/api/v1/households")).json() == [
-        {"id": home, "name": "Alice's house", "time_zone": "Europe/Paris", "ready": True, "reason": "Ready"},
-        {"id": waiting, "name": "Being set up", "time_zone": "Etc/UTC", "ready": False, "reason": "NotPlaced"},
-    ]
+        {
+            "id": home, "name": "Alice's house", "time_zone": "Europe/Paris", "ready": True, "reason": "Ready",
+            "placed": True, "home_file_command": f"fetch {home}",
+        },
+        {
+            "id": waiting, "name": "Being set up", "time_zone": "Etc/UTC", "ready": False, "reason": "NotPlaced",
+            "placed": False, "home_file_command": f"fetch {waiting}",
+        },
+    ]  # fmt: skip
     assert (await alice.get(f"/api/v1/households/{home}")).json()["name"] == "Alice's house"
 
 

@@ -28,7 +28,7 @@ async def test_a_person_who_signs_in_comes_back_to_the_page_they_wanted(gateway:
     browser = await gateway.browser()
     answer = await walk(gateway, browser, return_to="/h/mine?range=7d")
     assert (answer.status_code, answer.headers["location"]) == (303, "/h/mine?range=7d")
-    assert (await browser.get("/api/v1/viewer")).json() == {"name": "Alice Ampere"}
+    assert (await browser.get("/api/v1/viewer")).json()["name"] == "Alice Ampere"
 
 
 async def test_the_session_cookie_is_opaque_and_out_of_reach(gateway: Serving) -> None:
@@ -92,7 +92,7 @@ async def test_people_are_known_by_issuer_and_subject_never_by_name(gateway: Ser
     namesake = await gateway.signed_in("another-alice", "Alice Ampere")
     assert (await namesake.get("/api/v1/households")).json() == []
     renamed = await gateway.signed_in("alice", "Alice Watt")
-    assert (await renamed.get("/api/v1/viewer")).json() == {"name": "Alice Watt"}
+    assert (await renamed.get("/api/v1/viewer")).json()["name"] == "Alice Watt"
     assert [home["name"] for home in (await renamed.get("/api/v1/households")).json()] == ["Alice's house"]
 
 
@@ -101,7 +101,7 @@ async def test_a_name_that_the_id_token_lacks_is_asked_for(gateway: Serving) -> 
     gateway.provider.userinfo = {"sub": "alice", "name": "Alice of the userinfo"}
     browser = await gateway.browser()
     await walk(gateway, browser)
-    assert (await browser.get("/api/v1/viewer")).json() == {"name": "Alice of the userinfo"}
+    assert (await browser.get("/api/v1/viewer")).json()["name"] == "Alice of the userinfo"
 
 
 async def test_somebody_elses_userinfo_is_not_taken(gateway: Serving) -> None:
@@ -109,7 +109,7 @@ async def test_somebody_elses_userinfo_is_not_taken(gateway: Serving) -> None:
     gateway.provider.userinfo = {"sub": "bob", "name": "Bob"}
     browser = await gateway.browser()
     await walk(gateway, browser)
-    assert (await browser.get("/api/v1/viewer")).json() == {"name": ""}
+    assert (await browser.get("/api/v1/viewer")).json()["name"] == ""
 
 
 Twist = Callable[[dict[str, Any]], dict[str, Any]]

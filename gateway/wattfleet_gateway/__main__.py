@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,7 +19,8 @@ from wattfleet_tenants.telemetry.health import Health, serve_health
 
 from wattfleet_gateway.app import Ports, create_app
 from wattfleet_gateway.edge import NatsEdge
-from wattfleet_gateway.fleet import FolderFleet
+from wattfleet_gateway.fleet import Fleet
+from wattfleet_gateway.fleet_folder import FolderFleet
 from wattfleet_gateway.front_door import REQUEST_ID_HEADER, request_id
 from wattfleet_gateway.migrations import migrate
 from wattfleet_gateway.settings import Settings, WrongSettings, database_url, read_settings
@@ -44,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 async def serve(settings: Settings) -> None:
     """Serves until a signal says stop."""
     logs.configure("gateway")
-    health = Health("database", "door")
+    health = Health("database", "fleet", "door")
     serve_health(health)
 
     def grant(household: HouseholdId) -> str:
@@ -53,12 +56,25 @@ async def serve(settings: Settings) -> None:
     async with (
         httpx.AsyncClient(event_hooks={"request": [_pass_request_id]}, trust_env=False) as http,
         NatsEdge(settings.edge_credentials) as edge,
+        _fleet(settings, health) as fleet,
     ):
-        fleet = FolderFleet(ResourceFolder(settings.fleet_folder))
         app = create_app(settings, Ports(fleet, ReaderClient(http, grant), edge))
         watching = asyncio.create_task(_watch(health, app.state.gateway.store))
         await HttpServer(app, settings.host, settings.port, lambda: health.ok("door")).serve()
         watching.cancel()
+
+
+@asynccontextmanager
+async def _fleet(settings: Settings, health: Health) -> AsyncIterator[Fleet]:
+    if settings.fleet_folder is None:
+        # The client takes half a second to import, and only a cluster needs it.
+        from wattfleet_gateway.fleet_cluster import ClusterFleet, cluster_client
+
+        async with ClusterFleet(cluster_client(), health) as fleet:
+            yield fleet
+    else:
+        health.ok("fleet")
+        yield FolderFleet(ResourceFolder(settings.fleet_folder))
 
 
 async def _watch(health: Health, store: Store) -> None:

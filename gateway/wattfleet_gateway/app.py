@@ -4,6 +4,7 @@ The process enters here with real adapters, a test with fakes of the same ports.
 `/_event` is the page.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from wattfleet_gateway.front_door import FrontDoor
 from wattfleet_gateway.identity_provider import IdentityProvider
 from wattfleet_gateway.live import LiveHomes, Pace
 from wattfleet_gateway.migrations import migrate
+from wattfleet_gateway.new_homes import NewHomes
 from wattfleet_gateway.readings import History
 from wattfleet_gateway.sessions import Sessions
 from wattfleet_gateway.settings import Settings
@@ -54,7 +56,10 @@ def create_app(settings: Settings, ports: Ports) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        telling = asyncio.create_task(gateway.new_homes.keep_telling())
         yield
+        telling.cancel()
+        await asyncio.wait([telling])
         gateway.store.engine.dispose()
 
     app = FastAPI(
@@ -89,6 +94,7 @@ def _wired(settings: Settings, ports: Ports) -> Gateway:
         fleet=ports.fleet,
         history=ports.history,
         live=LiveHomes(ports.fleet, ports.edge, ports.history, command, ports.pace),
+        new_homes=NewHomes(store, ports.fleet, settings.region, settings.homes_per_person),
     )
 
 

@@ -1,26 +1,15 @@
-"""Where a home is carried, and whether it works: what the operator reports of it.
+"""Where homes are carried, and whether they work: what the operator reports of them; and how a new one is wished for.
 
-The gateway only ever asks. On one machine the answers lie in a folder, in a cluster behind the Kubernetes API; both fit
-behind `Fleet`.
+On one machine resources lie in a folder (`fleet_folder`), in a cluster behind the Kubernetes API (`fleet_cluster`);
+both fit behind `Fleet`.
 """
 
-import logging
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from wattfleet_tenants.adapters.resource_folder import ResourceFolder
-from wattfleet_tenants.crd import ConditionType, Household, ShardSpec
+from wattfleet_tenants.crd import ConditionType, Household, Shard, ShardSpec
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.shard import ShardId
-
-logger = logging.getLogger(__name__)
-
-# YAML costs milliseconds, and a page asks several things at once; a status changes every few seconds at most.
-_FRESH_FOR_S = 2.0
-_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,44 +29,55 @@ class Placement:
     max_power_w: int = ShardSpec().max_power_w
 
 
+INVALID = Placement(reason="Invalid")
+"""A household whose resource, or whose shard's, cannot be read."""
+
+
+class FleetUnavailable(Exception):
+    """What is wished cannot be told to the fleet now, or it is not known whether it was heard."""
+
+
+class FleetRefuses(Exception):
+    """The fleet says no: nothing was made."""
+
+
 class Fleet(Protocol):
-    """Knows where households are carried."""
+    """Knows where households are carried, and takes the wish for a new one."""
 
     def placement(self, household: HouseholdId) -> Placement:
         """What is known of `household`; a household that the fleet does not have is simply not ready. May block."""
         ...
 
+    async def create(self, household: HouseholdId, time_zone: str, region: str) -> None:
+        """Wishes for a household of that id, unless there is one: then it stays as it is.
 
-class FolderFleet:
-    """The fleet of a resource folder."""
+        Raises FleetUnavailable or FleetRefuses.
+        """
+        ...
 
-    def __init__(self, folder: ResourceFolder, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder = folder
-        self._clock = clock
-        self._remembered = lru_cache(_REMEMBERED)(self._placement_in)
+    def home_file_command(self, household: HouseholdId) -> str:
+        """With what whoever runs the platform brings the household's home file to its agent; no secret in it."""
+        ...
 
-    def placement(self, household: HouseholdId) -> Placement:
-        """What the folder said of `household` at most 2 s ago."""
-        return self._remembered(household, int(self._clock() / _FRESH_FOR_S))
 
-    def _placement_in(self, household: HouseholdId, _time_slot: int) -> Placement:
-        try:
-            resource = self._folder.household(household)
-            return self._placement_of(resource) if resource else Placement()
-        except (OSError, ValueError):
-            logger.exception("household cannot be read", extra={"household": household})
-            return Placement(reason="Invalid")
+def reported(household: Household) -> Placement:
+    """What a household's own resource tells; where its shard is reached is not in it."""
+    condition = household.status.condition(ConditionType.READY)
+    return Placement(
+        time_zone=household.spec.time_zone,
+        ready=household.status.ready,
+        reason=condition.reason if condition else "NotReported",
+        shard=household.status.shard,
+    )
 
-    def _placement_of(self, resource: Household) -> Placement:
-        shard_id = resource.status.shard
-        shard = self._folder.shard(shard_id) if shard_id else None
-        condition = resource.status.condition(ConditionType.READY)
-        return Placement(
-            time_zone=resource.spec.time_zone,
-            ready=resource.status.ready,
-            reason=condition.reason if condition else "NotReported",
-            shard=shard_id,
-            reader_url=shard.status.reader_url if shard else None,
-            edge_urls=tuple(shard.status.edge_urls) if shard else (),
-            max_power_w=shard.spec.max_power_w if shard else ShardSpec().max_power_w,
-        )
+
+def carried_by(shard: Shard | None, placement: Placement) -> Placement:
+    """The placement with the doors of its shard, if that is there."""
+    if shard is None:
+        return placement
+    return replace(
+        placement,
+        reader_url=shard.status.reader_url,
+        edge_urls=tuple(shard.status.edge_urls),
+        max_power_w=shard.spec.max_power_w,
+    )

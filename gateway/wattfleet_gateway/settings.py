@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+from wattfleet_tenants.crd import HouseholdSpec
+
 _LEAST_SECRET_BYTES = 32
 _HTTP_SCHEMES = ("http", "https")
+_CLUSTER = "cluster"
 
 
 class WrongSettings(Exception):
@@ -33,7 +37,8 @@ class Settings:
 
     public_url: the origin that browsers see, without a slash at the end. secret: keys of sign-in cookies and of
     Reflex's client tokens are derived from it. edge_credentials: folder of `<shard>.creds`. ui_folder and
-    ui_backend_url: None when no page is served.
+    ui_backend_url: None when no page is served. fleet_folder: where resources lie on one machine; None in a cluster.
+    region and homes_per_person: where homes go that people add themselves, and up to how many each person may add one.
     """
 
     public_url: str
@@ -41,8 +46,10 @@ class Settings:
     oidc: OidcClient
     signing_key: str = field(repr=False)
     secret: bytes = field(repr=False)
-    fleet_folder: Path
+    fleet_folder: Path | None
     edge_credentials: Path
+    region: str = HouseholdSpec().region
+    homes_per_person: int = 5
     ui_folder: Path | None = None
     ui_backend_url: str | None = None
     host: str = "127.0.0.1"
@@ -70,8 +77,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         ),
         signing_key=_file(environment, "WATTFLEET_SIGNING_KEY").read_text(),
         secret=secret,
-        fleet_folder=Path(_text(environment, "WATTFLEET_FLEET_FOLDER")),
+        fleet_folder=_fleet_folder(environment),
         edge_credentials=Path(_text(environment, "WATTFLEET_EDGE_CREDS")),
+        region=_region(environment.get("WATTFLEET_REGION", HouseholdSpec().region)),
+        homes_per_person=_whole_number(environment, "WATTFLEET_HOMES_PER_PERSON", 5),
         ui_folder=_existing_folder(ui_folder) if ui_folder else None,
         ui_backend_url=environment.get("WATTFLEET_UI_BACKEND_URL"),
         host=environment.get("WATTFLEET_HOST", "127.0.0.1"),
@@ -96,6 +105,27 @@ def _file(environment: Mapping[str, str], name: str) -> Path:
     if not path.is_file():
         raise WrongSettings(f"{name}: there is no file {path}")
     return path
+
+
+def _fleet_folder(environment: Mapping[str, str]) -> Path | None:
+    folder, fleet = environment.get("WATTFLEET_FLEET_FOLDER", ""), environment.get("WATTFLEET_FLEET", "")
+    if bool(folder) == bool(fleet) or fleet not in ("", _CLUSTER):
+        raise WrongSettings("set one of WATTFLEET_FLEET_FOLDER (a folder of resources) and WATTFLEET_FLEET=cluster")
+    return Path(folder) if folder else None
+
+
+def _region(text: str) -> str:
+    try:
+        return HouseholdSpec(region=text).region
+    except ValidationError as error:
+        raise WrongSettings("WATTFLEET_REGION must be the name of a region, such as eu-west") from error
+
+
+def _whole_number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, str(default))
+    if not text.isdecimal():
+        raise WrongSettings(f"{name} must be a whole number")
+    return int(text)
 
 
 def _existing_folder(text: str) -> Path:

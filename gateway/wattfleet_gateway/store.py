@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Engine, ForeignKey, MetaData, UniqueConstraint, event, make_url, text
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Column, Field, Session, SQLModel, col, create_engine, delete, select
+from sqlmodel import Column, Field, Session, SQLModel, col, create_engine, delete, func, select, update
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.socket import SocketNumber
 
@@ -75,6 +75,15 @@ class SocketRow(_Table, table=True):
     household_id: str = Field(sa_column=_reference("households.id", primary=True))
     number: int = Field(primary_key=True)
     name: str
+
+
+class Wish(_Table, table=True):
+    """A household that the fleet was not heard to have yet. wished_at_s: Unix time."""
+
+    __tablename__ = "wishes"
+    household_id: str = Field(sa_column=_reference("households.id", primary=True))
+    time_zone: str
+    wished_at_s: int = Field(sa_type=BigInteger)
 
 
 METADATA = _Table.metadata
@@ -156,6 +165,47 @@ class Store:
             session.merge(Membership(user_id=owner, household_id=household))
             session.commit()
 
+    def household_count(self, user_id: int) -> int:
+        """How many households this person may see."""
+        with Session(self.engine) as session:
+            return _household_count(session, user_id)
+
+    def wish_household(
+        self, household: HouseholdId, name: str, owner: int, time_zone: str, now_s: int, most: int
+    ) -> bool:
+        """Remembers a new household of `owner`, and that the fleet has yet to be told.
+
+        False, and nothing is remembered, when the owner has `most` already.
+        """
+        with Session(self.engine) as session:
+            # The row is locked by being written: what one person wishes at once is counted one after the other.
+            session.exec(update(User).where(col(User.id) == owner).values(name=User.name))
+            if _household_count(session, owner) >= most:
+                return False
+            session.add(HouseholdRow(id=household, name=name))
+            session.flush()
+            session.add(Membership(user_id=owner, household_id=household))
+            session.add(Wish(household_id=household, time_zone=time_zone, wished_at_s=now_s))
+            session.commit()
+            return True
+
+    def wishes(self, until_s: int) -> Sequence[Wish]:
+        """What the fleet was not heard to have, of all that was wished until then (Unix time, s)."""
+        with Session(self.engine) as session:
+            return session.exec(select(Wish).where(col(Wish.wished_at_s) <= until_s)).all()
+
+    def forget_wish(self, household: HouseholdId) -> None:
+        """The fleet has it."""
+        with Session(self.engine) as session:
+            session.exec(delete(Wish).where(col(Wish.household_id) == household))
+            session.commit()
+
+    def take_back(self, household: HouseholdId) -> None:
+        """Forgets a household that was never made, and whose it was to be."""
+        with Session(self.engine) as session:
+            session.exec(delete(HouseholdRow).where(col(HouseholdRow.id) == household))
+            session.commit()
+
     def socket_names(self, household: HouseholdId) -> dict[int, str]:
         """What the household calls its sockets, by number, in order."""
         wanted = select(SocketRow).where(SocketRow.household_id == household).order_by(col(SocketRow.number))
@@ -173,3 +223,7 @@ class Store:
         with Session(self.engine) as session:
             session.exec(delete(SessionRow).where(col(SessionRow.expires_at_s) <= expired_by_s))
             session.commit()
+
+
+def _household_count(session: Session, user_id: int) -> int:
+    return session.exec(select(func.count()).select_from(Membership).where(Membership.user_id == user_id)).one()

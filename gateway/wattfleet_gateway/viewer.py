@@ -21,12 +21,16 @@ from wattfleet_gateway.wiring import gateway_of
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A household that the viewer may see. socket_names: what its people call its sockets."""
+    """A household that the viewer may see. socket_names: what its people call its sockets.
+
+    home_file_command: see `Fleet.home_file_command`.
+    """
 
     id: HouseholdId
     name: str
     placement: Placement
     socket_names: dict[int, str]
+    home_file_command: str
 
     @property
     def reader_url(self) -> str:
@@ -75,7 +79,13 @@ class Viewer:
 
     def _home(self, row: HouseholdRow) -> Home:
         household = parse_household_id(row.id)
-        return Home(household, row.name, self._fleet.placement(household), self._store.socket_names(household))
+        return Home(
+            household,
+            row.name,
+            self._fleet.placement(household),
+            self._store.socket_names(household),
+            self._fleet.home_file_command(household),
+        )
 
 
 def _viewer(request: Request) -> Viewer:

@@ -9,6 +9,7 @@ from wattfleet_gateway.cookies import Cookies
 from wattfleet_gateway.fleet import Fleet
 from wattfleet_gateway.identity_provider import IdentityProvider
 from wattfleet_gateway.live import LiveHomes
+from wattfleet_gateway.new_homes import NewHomes
 from wattfleet_gateway.readings import History
 from wattfleet_gateway.sessions import Sessions
 from wattfleet_gateway.settings import Settings
@@ -27,6 +28,7 @@ class Gateway:
     fleet: Fleet
     history: History
     live: LiveHomes
+    new_homes: NewHomes
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:

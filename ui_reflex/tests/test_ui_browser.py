@@ -326,6 +326,94 @@ def test_the_readings_are_exported_as_a_file(visit: Visit) -> None:
     assert len(text.splitlines()) == 1 + 7 * 96
 
 
+def add_home(page: Page, name: str) -> None:
+    page.get_by_label("Name").fill(name)
+    page.get_by_role("button", name="Add this home").click()
+
+
+def test_a_person_without_a_home_adds_one_and_the_page_goes_on_when_it_is_ready(visit: Visit) -> None:
+    visit.site.faults.homes_wait = True
+    page = visit.sign_in("nick")
+    expect(page.get_by_role("heading", level=1)).to_have_text("No home yet", timeout=WAIT_MS)
+    expect(page.get_by_label("Time zone")).to_have_value("Asia/Tokyo")
+    keep(page, "add-home-first")
+    page.get_by_label("Time zone").select_option("Europe/London")
+    add_home(page, "Nick's boat")
+    notice = page.locator(".wf-card")
+    expect(notice).to_contain_text("This home is not ready yet: NoShardHasRoom", timeout=WAIT_MS)
+    home = page.url.partition("?household=")[2]
+    keep(page, "add-home-waiting")
+    visit.site.faults.homes_wait = False
+    expect(page.get_by_text("No sockets yet")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text(f"fetch --home {home} > home.json")).to_be_visible()
+    keep(page, "add-home-ready")
+    assert visit.complaints == []
+    assert visit.foreign == []
+
+
+def test_another_home_is_added_and_opened_and_the_first_one_is_still_there(visit: Visit) -> None:
+    visit.site.faults.homes_wait = True
+    page = visit.sign_in("anna")
+    loaded(page)
+    page.get_by_role("button", name="Add a home").click()
+    add_home(page, "Anna's shed")
+    expect(page.get_by_text("This home is not ready yet")).to_be_visible(timeout=WAIT_MS)
+    page.get_by_role("combobox", name="Home").click()
+    page.get_by_role("option", name="Alice's house").click()
+    loaded(page)
+    assert visit.complaints == []
+
+
+def test_why_a_home_is_not_added_is_said_in_words(visit: Visit) -> None:
+    visit.site.faults.no_home = "You have as many homes as one person may have here (5)."
+    page = visit.sign_in("anna", f"/overview?household={HOUSE}")
+    loaded(page)
+    page.get_by_role("button", name="Add a home").click()
+    add_home(page, "One too many")
+    expect(page.get_by_role("alert")).to_have_text(visit.site.faults.no_home, timeout=WAIT_MS)
+    keep(page, "add-home-refused")
+    visit.site.faults.down = True
+    page.get_by_role("button", name="Add this home").click()
+    expect(page.get_by_role("alert")).to_have_text("Unavailable", timeout=WAIT_MS)
+    visit.site.faults.down, visit.site.faults.signed_out = False, True
+    page.get_by_role("button", name="Add this home").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Please sign in", timeout=WAIT_MS)
+
+
+def test_who_may_add_no_home_is_not_offered_one(visit: Visit) -> None:
+    page = visit.sign_in("nora")
+    expect(page.get_by_text("Ask whoever runs Wattfleet")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_role("button", name="Add this home")).to_have_count(0)
+    page = visit.sign_in("sam")
+    loaded(page)
+    expect(page.get_by_role("button", name="Add a home")).to_have_count(0)
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "viewport"), [("desk", DESK), ("phone", PHONE)])
+def test_adding_a_home_fits_its_screen(
+    browser: Browser, site: Site, name: str, viewport: dict[str, int], color_scheme: str
+) -> None:
+    with visiting(browser, site, viewport=viewport, color_scheme=color_scheme) as visit:
+        page = visit.sign_in("anna", f"/overview?household={HOUSE}")
+        loaded(page)
+        page.get_by_role("button", name="Add a home").click()
+        dialog = page.get_by_role("dialog", name="Add a home")
+        expect(dialog).to_be_visible()
+        keep(page, f"add-home-{name}-{color_scheme}")
+        box = dialog.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= viewport["width"]
+        colour, ground = dialog.get_by_label("Time zone").evaluate(
+            "field => [getComputedStyle(field).color, getComputedStyle(field).backgroundColor]"
+        )
+        assert colour != ground
+        dialog.get_by_role("button", name="Close").click()
+        expect(dialog).to_have_count(0)
+        assert visit.complaints == []
+
+
 def test_dark_is_remembered(visit: Visit) -> None:
     page = visit.sign_in("sam")
     loaded(page)

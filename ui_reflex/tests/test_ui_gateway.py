@@ -48,6 +48,39 @@ async def test_each_failure_is_one_of_three_errors(answer: httpx.Response | Exce
             await Gateway("wattfleet_session=alice", client).viewer()
 
 
+async def test_a_home_is_added_as_the_pages_own_wish() -> None:
+    seen: list[httpx.Request] = []
+    home = {"id": "h1", "name": "Boat", "time_zone": "UTC", "ready": False, "reason": "NotReported", "placed": False}
+    async with answering(httpx.Response(201, json=home), seen) as client:
+        added = await Gateway("wattfleet_session=alice", client).add_household("Boat", "UTC")
+    assert (added.id, added.placed) == ("h1", False)
+    [request] = seen
+    assert (request.method, request.url.path) == ("POST", "/api/v1/households")
+    assert request.headers["sec-fetch-site"] == "same-origin"
+    assert request.headers["cookie"] == "wattfleet_session=alice"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (httpx.Response(409, json={"title": "Conflict", "detail": "You have enough homes."}), "You have enough homes."),
+        (
+            httpx.Response(422, json={"detail": "Not so.", "errors": [{"where": "name", "what": "Value error, no"}]}),
+            "no",
+        ),
+        (httpx.Response(502, text="<html>"), ""),
+        (httpx.ConnectError("refused"), ""),
+    ],
+)
+async def test_what_the_gateway_says_itself_is_kept_for_the_person(
+    answer: httpx.Response | Exception, words: str
+) -> None:
+    async with answering(answer) as client:
+        with pytest.raises(GatewayUnavailableError) as refusal:
+            await Gateway("", client).add_household("Boat", "UTC")
+    assert refusal.value.words == words
+
+
 async def test_fields_added_to_an_answer_later_do_no_harm() -> None:
     async with answering(httpx.Response(200, json={"name": "Alice", "language": "en"})) as client:
         assert (await Gateway("", client).viewer()).name == "Alice"

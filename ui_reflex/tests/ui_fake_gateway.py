@@ -1,8 +1,9 @@
 """A stand-in for the gateway, for looking at the page and for its browser tests: one origin, believable homes.
 
-It serves the exported page, passes the event socket on to the page's backend, and answers the API for two people from
-a simulated house: Alice has two homes, Nora none. The data has what real homes have: a stretch in which nothing was
-measured, a socket that went silent, one that was never heard of, refused messages. `POST /fake/…` switches faults.
+It serves the exported page, passes the event socket on to the page's backend, and answers the API for some people from
+a simulated house: Alice has two homes, Nora none and may add none, Nick none yet. The data has what real homes have: a
+stretch in which nothing was measured, a socket that went silent, one that was never heard of, refused messages.
+`POST /fake/…` switches faults.
 
     python ui_reflex/tests/ui_fake_gateway.py FOLDER BACKEND_URL PORT
 """
@@ -31,10 +32,17 @@ from starlette.websockets import WebSocketDisconnect
 HOUSE = "h0000000000000alice"
 CABIN = "h0000000000000cabin"
 HOMES = {
-    HOUSE: {"id": HOUSE, "name": "Alice's house", "time_zone": "Europe/London", "ready": True, "reason": "Ready"},
-    CABIN: {"id": CABIN, "name": "Mountain cabin", "time_zone": "America/New_York", "ready": True, "reason": "Ready"},
+    HOUSE: {"id": HOUSE, "name": "Alice's house", "time_zone": "Europe/London", "home_file_command": ""},
+    CABIN: {"id": CABIN, "name": "Mountain cabin", "time_zone": "America/New_York", "home_file_command": ""},
 }
-PEOPLE = {"alice": ("Alice Ampere", [HOUSE, CABIN]), "sam": ("Sam Solo", [HOUSE]), "nora": ("Nora Newcomer", [])}
+PEOPLE: dict[str, tuple[str, list[str]]] = {
+    "alice": ("Alice Ampere", [HOUSE, CABIN]),
+    "sam": ("Sam Solo", [HOUSE]),
+    "nora": ("Nora Newcomer", []),
+    "nick": ("Nick Newcomer", []),
+    "anna": ("Anna Another", [HOUSE]),
+}
+MAY_ADD = ("nick", "anna")
 NAMES = {
     HOUSE: ["Heat pump", "EV charger", "Kitchen", "Laundry", "Home office", "Fridge", "Attic"],
     CABIN: ["Boiler", "Lights", "Fridge"],
@@ -44,11 +52,16 @@ HOUR_MS = 3_600_000
 
 @dataclass
 class Faults:
-    """What the tests switch: the API down, sessions ended, live values replaced by the minute's."""
+    """What the tests switch: the API down, sessions ended, live values replaced by the minute's, homes that wait.
+
+    no_home: the gateway's words when it takes no home.
+    """
 
     down: bool = False
     signed_out: bool = False
     minute_only: bool = False
+    homes_wait: bool = False
+    no_home: str = ""
 
 
 def power_w(home: str, number: int, at_ms: int, now_ms: int) -> float | None:
@@ -89,6 +102,11 @@ class World:
             raise HTTPException(401, "Not signed in")
         return wattfleet_session
 
+    def home(self, home: str) -> dict[str, Any]:
+        waits = self.faults.homes_wait and home not in (HOUSE, CABIN)
+        state = {"ready": not waits, "placed": not waits, "reason": "NoShardHasRoom" if waits else "Ready"}
+        return {**HOMES[home], **state}
+
     def sockets(self, home: str) -> list[dict[str, Any]]:
         return [{"number": i, "name": self.names.get((home, i), name)} for i, name in enumerate(NAMES[home], start=1)]
 
@@ -109,7 +127,7 @@ class World:
         return {
             "at_ms": latest["at_ms"] if slow else int(time.time() * 1000),
             "source": "minute" if slow else "live",
-            "power_w": round(latest["power_w"] + (0 if slow else 40 * math.sin(time.time() / 3)), 1),
+            "power_w": _wobbling(latest["power_w"], slow),
             "sockets": [{"number": line["number"], "power_w": line["power_w"]} for line in latest["sockets"]],
         }
 
@@ -135,6 +153,10 @@ class World:
             known = [power * share / 4 for power, share in parts if power is not None]
             lines.append({**socket, "energy_wh": [round(sum(known), 1) if known else None], "measured": [1.0]})
         return lines
+
+
+def _wobbling(power: float | None, slow: bool) -> float | None:
+    return None if power is None else round(power + (0 if slow else 40 * math.sin(time.time() / 3)), 1)
 
 
 def create_app(static: Path, backend: str) -> FastAPI:
@@ -183,11 +205,21 @@ def add_people(app: FastAPI, world: World) -> None:
 
     @app.get("/api/v1/viewer")
     def viewer(who: Annotated[str, Depends(world.viewer)]) -> Any:
-        return {"name": PEOPLE[who][0]}
+        return {"name": PEOPLE[who][0], "may_add_home": who in MAY_ADD}
 
     @app.get("/api/v1/households")
     def households(who: Annotated[str, Depends(world.viewer)]) -> Any:
-        return [HOMES[home] for home in PEOPLE[who][1]]
+        return [world.home(home) for home in PEOPLE[who][1]]
+
+    @app.post("/api/v1/households", status_code=201)
+    def add(who: Annotated[str, Depends(world.viewer)], body: dict[str, str]) -> Any:
+        if world.faults.no_home:
+            raise HTTPException(409, world.faults.no_home)
+        home = f"h{len(HOMES):020}"
+        HOMES[home] = {"id": home, **body, "home_file_command": f"fetch --home {home} > home.json"}
+        NAMES[home] = []
+        PEOPLE[who][1].append(home)
+        return world.home(home)
 
 
 def add_readings(app: FastAPI, world: World) -> None:
@@ -302,7 +334,7 @@ def ms(at: datetime) -> int:
 
 def problem(status: int, title: str) -> Response:
     """An RFC 9457 answer."""
-    body = {"type": "about:blank", "title": title, "status": status}
+    body = {"type": "about:blank", "title": title, "status": status, "detail": title}
     return JSONResponse(body, status, media_type="application/problem+json")
 
 

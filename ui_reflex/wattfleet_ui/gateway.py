@@ -30,16 +30,22 @@ class Viewer(Answer):
     """The signed-in person."""
 
     name: str
+    may_add_home: bool = False
 
 
 class Household(Answer):
-    """A home that the viewer may see; `time_zone` is an IANA name, `reason` says why it is not `ready`."""
+    """A home that the viewer may see; `time_zone` is an IANA name, `reason` says why it is not `ready`.
+
+    There are no readings to ask for before it is `placed`. `home_file_command`: how its agent's file is got at.
+    """
 
     id: str
     name: str
     time_zone: str
     ready: bool
     reason: str
+    placed: bool = True
+    home_file_command: str = ""
 
 
 class SocketNow(Answer):
@@ -113,7 +119,14 @@ class UnknownHomeError(Exception):
 
 
 class GatewayUnavailableError(Exception):
-    """The gateway did not answer, or not as agreed; the cause is chained."""
+    """The gateway did not answer, or not as agreed; the cause is chained.
+
+    words: what it said itself, for the person to read; empty when it said nothing.
+    """
+
+    def __init__(self, message: str, words: str = "") -> None:
+        super().__init__(message)
+        self.words = words
 
 
 AnswerType = TypeVar("AnswerType")
@@ -157,20 +170,20 @@ class Gateway:
 
     async def rename_socket(self, household: str, number: int, name: str) -> None:
         """Give a socket another name."""
+        await self._change("PATCH", f"/api/v1/households/{household}/sockets/{number}", {"name": name})
+
+    async def add_household(self, name: str, time_zone: str) -> Household:
+        """Add a home of the viewer."""
+        path = "/api/v1/households"
+        response = await self._change("POST", path, {"name": name, "time_zone": time_zone})
+        return _read(path, response, TypeAdapter(Household))
+
+    async def _change(self, method: str, path: str, wish: dict[str, str]) -> httpx.Response:
         # The browser sent the event from our own page over a socket whose origin was checked; say so to the gateway.
-        await self._send(
-            "PATCH",
-            f"/api/v1/households/{household}/sockets/{number}",
-            json={"name": name},
-            headers={**self._headers, "Sec-Fetch-Site": "same-origin"},
-        )
+        return await self._send(method, path, json=wish, headers={**self._headers, "Sec-Fetch-Site": "same-origin"})
 
     async def _get(self, path: str, answer: TypeAdapter[AnswerType], query: dict[str, str] | None = None) -> AnswerType:
-        response = await self._send("GET", path, params=query, headers=self._headers)
-        try:
-            return answer.validate_json(response.content)
-        except ValidationError as error:
-            raise GatewayUnavailableError(f"{path}: the answer is not as agreed") from error
+        return _read(path, await self._send("GET", path, params=query, headers=self._headers), answer)
 
     async def _send(self, method: str, path: str, **request: object) -> httpx.Response:
         try:
@@ -182,8 +195,36 @@ class Gateway:
         if response.status_code == HTTPStatus.NOT_FOUND:
             raise UnknownHomeError
         if response.is_error:
-            raise GatewayUnavailableError(f"{path}: HTTP {response.status_code}")
+            raise GatewayUnavailableError(f"{path}: HTTP {response.status_code}", _words(response))
         return response
+
+
+def _read(path: str, response: httpx.Response, answer: TypeAdapter[AnswerType]) -> AnswerType:
+    try:
+        return answer.validate_json(response.content)
+    except ValidationError as error:
+        raise GatewayUnavailableError(f"{path}: the answer is not as agreed") from error
+
+
+class _Wrong(Answer):
+    """What is wrong with one part of a request."""
+
+    what: str
+
+
+class _Problem(Answer):
+    """The part of a problem document (RFC 9457) that people read."""
+
+    detail: str
+    errors: list[_Wrong] = []
+
+
+def _words(response: httpx.Response) -> str:
+    try:
+        problem = _Problem.model_validate_json(response.content)
+    except ValidationError:
+        return ""
+    return "; ".join(wrong.what.removeprefix("Value error, ") for wrong in problem.errors) or problem.detail
 
 
 def new_client(base_url: str, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:

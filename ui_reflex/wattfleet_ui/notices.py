@@ -8,6 +8,7 @@ Each says what happened and what to do next; none leaves a spinner turning.
 import reflex as rx
 from reflex_components_core.core.banner import has_connection_errors  # type: ignore[import-untyped]
 
+from wattfleet_ui.add_home import LookAgain, add_home_form
 from wattfleet_ui.state import Overview
 from wattfleet_ui.theme import card
 
@@ -18,6 +19,7 @@ def by_phase(*content: rx.Component) -> rx.Component:
         Overview.phase,
         ("signed-out", signed_out()),
         ("no-home", no_home()),
+        ("setting-up", setting_up()),
         ("unknown-home", unknown_home()),
         ("unreachable", unreachable()),
         rx.fragment(*content),
@@ -39,8 +41,26 @@ def no_home() -> rx.Component:
     return _notice(
         "house-plug",
         "No home yet",
-        "Your account works, but no home belongs to it. Ask whoever runs Wattfleet for you to add yours.",
-        rx.button("Look again", on_click=Overview.retry, size="3", variant="soft"),
+        rx.cond(
+            Overview.may_add_home,
+            "Give your home a name. Its agent comes next.",
+            "Your account works, but no home belongs to it. Ask whoever runs Wattfleet for you to add yours.",
+        ),
+        rx.cond(
+            Overview.may_add_home,
+            add_home_form(),
+            rx.button("Look again", on_click=Overview.retry, size="3", variant="soft"),
+        ),
+    )
+
+
+def setting_up() -> rx.Component:
+    """A home that was just added; the page goes on by itself when it has a place."""
+    return _notice(
+        "loader",
+        Overview.household_name,
+        rx.fragment("This home is not ready yet: ", Overview.not_ready, ". The page goes on by itself when it is."),
+        LookAgain.create(on_again=Overview.refresh),
     )
 
 
@@ -138,7 +158,7 @@ def _note(icon: str, text: str | rx.Component, color: str) -> rx.Component:
     )
 
 
-def _notice(icon: str, title: str, text: str, action: rx.Component) -> rx.Component:
+def _notice(icon: str, title: str, text: str | rx.Component, action: rx.Component) -> rx.Component:
     return card(
         rx.flex(
             rx.box(
@@ -151,7 +171,7 @@ def _notice(icon: str, title: str, text: str, action: rx.Component) -> rx.Compon
             ),
             rx.heading(title, size="6", as_="h1"),
             rx.text(text, color="var(--gray-11)", text_wrap="pretty"),
-            rx.box(action, margin_top="8px"),
+            rx.box(action, margin_top="8px", width="100%"),
             direction="column",
             align="center",
             text_align="center",

@@ -12,6 +12,7 @@ import reflex as rx
 from reflex.style import set_color_mode
 from reflex_components_core.el.elements.base import BaseHTML  # type: ignore[import-untyped]
 
+from wattfleet_ui.add_home import add_home_button
 from wattfleet_ui.live_power import HomeWatch
 from wattfleet_ui.notices import by_phase, connection_lost
 from wattfleet_ui.state import Overview
@@ -38,7 +39,9 @@ def page(current: str, *content: rx.Component) -> rx.Component:
         _sidebar(current),
         rx.box(
             _topbar(),
-            rx.el.main(by_phase(_watch(), *content), class_name="wf-main"),
+            rx.el.main(
+                rx.cond(Overview.phase == "setting-up", header()), by_phase(_watch(), *content), class_name="wf-main"
+            ),
             min_width="0",
         ),
         _tabs(current),
@@ -68,7 +71,7 @@ def header() -> rx.Component:
                 min_width="160px",
                 min_height="26px",
             ),
-            rx.box(_household(), margin_top="6px"),
+            rx.flex(_household(), add_home_button(), align="center", spacing="1", margin_top="6px"),
             min_width="0",
         ),
         rx.flex(

@@ -7,6 +7,7 @@ An "offline" socket was heard of within the last 24 hours and says when; a "sile
 
 import reflex as rx
 
+from wattfleet_ui.add_home import next_step
 from wattfleet_ui.figures import SocketLine
 from wattfleet_ui.format import DASH
 from wattfleet_ui.live_power import LiveSocketPower
@@ -50,7 +51,9 @@ def sockets_card(rename: bool) -> rx.Component:
             rx.cond(
                 Overview.sockets,
                 _table(rename),
-                rx.text("No sockets yet. They appear with the first readings of this home.", size="2"),
+                rx.box(
+                    rx.text("No sockets yet. They appear with the first readings of this home.", size="2"), next_step()
+                ),
             ),
             rx.skeleton(width="100%", height="240px"),
         ),

@@ -6,6 +6,7 @@ from the gateway into a component of the page (`live_power`), and this state is 
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -52,7 +53,7 @@ class RecentPower:
 class Session(rx.State):
     """The person and their homes; shared by all pages."""
 
-    # loading, ready, signed-out, no-home, unknown-home or unreachable
+    # loading, ready, signed-out, no-home, setting-up, unknown-home or unreachable
     phase: str = "loading"
     viewer: str = ""
     homes: list[HomeChoice] = []  # noqa: RUF012 (Reflex copies defaults per tab)
@@ -60,6 +61,11 @@ class Session(rx.State):
     household_name: str = ""
     time_zone: str = "UTC"
     not_ready: str = ""
+    home_file_command: str = ""
+    may_add_home: bool = False
+    add_home_open: bool = False
+    adding_home: bool = False
+    add_home_problem: str = ""
     remembered: str = rx.LocalStorage("", name="wattfleet_household")
 
     @rx.var
@@ -105,7 +111,7 @@ class Session(rx.State):
         """
         gateway = self.gateway()
         viewer, homes = await asyncio.gather(gateway.viewer(), gateway.households())
-        self.viewer = viewer.name
+        self.viewer, self.may_add_home = viewer.name, viewer.may_add_home
         self.homes = [HomeChoice(home.id, home.name) for home in homes]
         # Only an id from this very list is ever put into a request's path.
         known = {home.id: home for home in homes}
@@ -115,12 +121,37 @@ class Session(rx.State):
         if wanted and wanted not in known:
             self.household = ""
             return "unknown-home"
-        self._enter(known.get(wanted) or known.get(self.remembered) or homes[0])
-        return "ready"
+        home = known.get(wanted) or known.get(self.remembered) or homes[0]
+        self._enter(home)
+        return "ready" if home.placed else "setting-up"
+
+    @rx.event
+    def open_add_home(self, is_open: bool) -> None:
+        """Show the form for another home, or put it away."""
+        self.add_home_open, self.add_home_problem = is_open, ""
+
+    @rx.event
+    async def add_home(self, form: dict[str, str]) -> AsyncIterator[EventSpec | None]:
+        """Add a home, and open it."""
+        self.adding_home, self.add_home_problem = True, ""
+        yield None
+        try:
+            home = await self.gateway().add_household(form["name"], form["time_zone"])
+        except NotSignedInError:
+            self.phase, self.add_home_open = "signed-out", False
+        except (UnknownHomeError, GatewayUnavailableError) as error:
+            logger.warning("a home could not be added: %r", error)
+            words = error.words if isinstance(error, GatewayUnavailableError) else ""
+            self.add_home_problem = words or "That did not work. Please try again in a moment."
+        else:
+            self.add_home_open = False
+            yield rx.redirect(f"/overview?household={home.id}")
+        self.adding_home = False
 
     def _enter(self, home: Household) -> None:
         self.household, self.household_name, self.time_zone = home.id, home.name, home.time_zone
         self.not_ready = "" if home.ready else home.reason
+        self.home_file_command = home.home_file_command
         self.remembered = home.id
 
 

@@ -4,9 +4,10 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
-from pydantic import AfterValidator, BaseModel, StringConstraints
+from pydantic import BaseModel
 from wattfleet_tenants.socket import MAX_SOCKETS, parse_socket_number
 
+from wattfleet_gateway.api.names import Name
 from wattfleet_gateway.errors import documented
 from wattfleet_gateway.readings import socket_name
 from wattfleet_gateway.viewer import ThisHome
@@ -19,18 +20,6 @@ router = APIRouter(
 )
 
 
-def _printable(name: str) -> str:
-    # No line ends, and none of the invisible characters that turn a text around.
-    if not name.isprintable():
-        raise ValueError("a name has printable characters only")
-    return name
-
-
-SocketName = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60), AfterValidator(_printable)
-]
-
-
 class SocketView(BaseModel):
     """A socket, by its number on the agent."""
 
@@ -41,7 +30,7 @@ class SocketView(BaseModel):
 class NewName(BaseModel):
     """What a socket is to be called."""
 
-    name: SocketName
+    name: Name
 
 
 @router.get("", responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))

@@ -1,0 +1,1 @@
+"""For tests of the gateway, here and on a real Kubernetes."""
