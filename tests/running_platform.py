@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from people import signed_in
 from prometheus_client.parser import text_string_to_metric_families
+from wattfleet_e2e.people import signed_in
 from wattfleet_operator.embedded.platform import Parts, Person, Platform
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.series import POWER

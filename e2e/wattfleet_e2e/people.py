@@ -8,6 +8,10 @@ from urllib.parse import urljoin
 import httpx
 
 
+class SignInFailed(Exception):
+    """The pages on the way were not as they should be; the text says which."""
+
+
 class _Form(HTMLParser):
     """The fields of the page's form, as a browser would send them back."""
 
@@ -26,19 +30,25 @@ class _Form(HTMLParser):
 
 
 @contextmanager
-def signed_in(page_url: str, name: str, password: str) -> Iterator[httpx.Client]:
+def signed_in(
+    page_url: str, name: str, password: str, transport: httpx.BaseTransport | None = None
+) -> Iterator[httpx.Client]:
     """A client with the session of the person `name`, got by filling in the provider's two forms."""
-    with httpx.Client(base_url=page_url, follow_redirects=True, timeout=30, headers={"Origin": page_url}) as client:
+    with httpx.Client(
+        base_url=page_url, follow_redirects=True, timeout=30, headers={"Origin": page_url}, transport=transport
+    ) as client:
         answer = client.get("/auth/sign-in", params={"return_to": "/"})
         answer = _fill_in(client, answer, login=name)
         answer = _fill_in(client, answer, password=password)
-        assert str(answer.url).startswith(page_url), f"sign-in of {name} ended at {answer.url}"
-        assert client.get("/api/v1/viewer").status_code == 200
+        if not str(answer.url).startswith(page_url):
+            raise SignInFailed(f"sign-in of {name} ended at {answer.url}")
+        client.get("/api/v1/viewer").raise_for_status()
         yield client
 
 
 def _fill_in(client: httpx.Client, answer: httpx.Response, **values: str) -> httpx.Response:
     form = _Form(answer.text)
-    assert values.keys() <= form.fields.keys(), f"{answer.url} has no field {set(values) - form.fields.keys()}"
+    if missing := values.keys() - form.fields.keys():
+        raise SignInFailed(f"{answer.url} has no field {', '.join(missing)}")
     target = urljoin(str(answer.url), form.action) if form.action else str(answer.url)
     return client.post(target, data={**form.fields, **values}, headers={"Referer": str(answer.url)})

@@ -28,8 +28,8 @@ CLIENT_SECRET = "gateway/oidc-client.secret"  # noqa: S105 (a name in the vault)
 _CONFIGURATION = """\
 SECRET_KEY = {secret_key}
 PREFERRED_URL_SCHEME = "http"
-SERVER_NAME = "127.0.0.1:{port}"
-TRUSTED_HOSTS = ["127.0.0.1:{port}"]
+SERVER_NAME = "{address}"
+TRUSTED_HOSTS = ["{address}"]
 
 [CANAILLE]
 NAME = "Wattfleet"
@@ -60,10 +60,10 @@ class Person:
 class IdentityProvider:
     """Canaille on `port`, its data in `folder`. page_url: the origin of the gateway, which is its only client."""
 
-    def __init__(self, vault: Vault, port: int, folder: Path, page_url: str) -> None:
-        self.issuer = f"http://127.0.0.1:{port}"
+    def __init__(self, vault: Vault, port: int, folder: Path, page_url: str, host: str = "127.0.0.1") -> None:
+        self._address = f"{host}:{port}"
+        self.issuer = f"http://{self._address}"
         self._vault = vault
-        self._port = port
         self._folder = folder
         self._page_url = page_url
         self._program = find_program(os.environ.get("WATTFLEET_CANAILLE", "canaille"))
@@ -77,7 +77,7 @@ class IdentityProvider:
         elif self._client_is_for() != self._page_url:
             await self._call(configuration, ["set", "client", CLIENT_ID, "--quiet", *self._client_options()])
         self._client_record().write_text(self._page_url)
-        argv = (self._program, "run", "--bind", f"127.0.0.1:{self._port}", "--workers", "0", "--graceful-timeout", "1")
+        argv = (self._program, "run", "--bind", self._address, "--workers", "0", "--graceful-timeout", "1")
         env, ready_url = _environment(configuration), f"{self.issuer}/.well-known/openid-configuration"
         return Process("identity", argv, env, ready_url, self.issuer, self._folder)
 
@@ -104,7 +104,7 @@ class IdentityProvider:
         path.write_text(
             _CONFIGURATION.format(
                 secret_key=json.dumps(await self._vault.keep("identity/secret", lambda: secrets.token_urlsafe(32))),
-                port=self._port,
+                address=self._address,
                 database=json.dumps(f"sqlite:///{self._folder.resolve() / name}.sqlite"),
                 key=_inline_table(json.loads(await self._vault.keep("identity/key.json", _new_key))),
             )
