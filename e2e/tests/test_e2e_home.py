@@ -1,0 +1,253 @@
+"""From nothing to a home, on real nodes, as the README tells it: Helm, two resources, an agent, a person who looks.
+
+The steps follow each other, each with a limit of its own. At the end the home is deleted, then its shard, and nothing
+of either is left.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from wattfleet_agent.simulated.home import SimulatedHome
+from wattfleet_e2e import network
+from wattfleet_e2e.nodes import Cluster
+from wattfleet_e2e.people import signed_in
+from wattfleet_operator.adapters.folder_vault import FolderVault
+from wattfleet_operator.embedded.identity_provider import CLIENT_SECRET, IdentityProvider, Person
+from wattfleet_tenants.reading import INTERVAL_MS
+from wattfleet_tenants.testing.programs import Program, free_port
+from wattfleet_tenants.testing.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+HELM = ROOT / ".cache" / "helm" / "helm"
+IMAGES = sorted((ROOT / ".cache" / "images").glob("*.tar"))
+NAMESPACE = "wattfleet"
+PAGE_PORT = 30_080
+ALICE = Person("alice", "Alice Ampere", "alice-test-password")
+SENSOR = "flat"
+HISTORY_DAYS = 1
+MINUTES = HISTORY_DAYS * 24 * 60
+
+INSTALLED_WITHIN_S = 300
+READY_WITHIN_S = 180
+HISTORY_WITHIN_S = 180
+GONE_WITHIN_S = 300
+
+pytestmark = [
+    pytest.mark.nodes,
+    pytest.mark.skipif(not IMAGES, reason="the images are not built: `make e2e` builds them"),
+]
+
+
+class Through(httpx.HTTPTransport):
+    """Connects to what the cluster's own addresses stand for on this side; the request stays as it is."""
+
+    def __init__(self, reach: Callable[[str, int], str]) -> None:
+        super().__init__()
+        self._reach = reach
+        self._doors: dict[tuple[str, int], str] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        place = (request.url.host, request.url.port or 80)
+        if place not in self._doors:
+            self._doors[place] = self._reach(*place)
+        host, _, port = self._doors[place].partition(":")
+        request.url = request.url.copy_with(host=host, port=int(port))
+        return super().handle_request(request)
+
+
+@dataclass
+class Platform:
+    """Wattfleet in a cluster, and the people's identity provider beside it."""
+
+    cluster: Cluster
+    issuer: str
+    page_url: str
+
+    def kubectl(self, *arguments: str) -> str:
+        return self.cluster.kubectl(*arguments)
+
+    def helm(self, *arguments: str) -> str:
+        config = str(self.cluster.control_plane.kubeconfig)
+        done = subprocess.run(
+            [str(HELM), *arguments, "--kubeconfig", config], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{done.stderr}\n{self.trouble()}"
+        return done.stdout
+
+    def trouble(self) -> str:
+        """What the pods of the platform are up to."""
+        return self.kubectl("get", "pods", "-A", "-o", "wide") + self.kubectl(
+            "get", "events", "-n", NAMESPACE, "--field-selector=type=Warning"
+        )
+
+    def resource(self, kind: str, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json"))
+        return found
+
+    def is_ready(self, kind: str, name: str) -> None:
+        def ready() -> bool:
+            conditions = self.resource(kind, name).get("status", {}).get("conditions", [])
+            return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+        try:
+            wait_until(ready, READY_WITHIN_S, f"{kind} {name} is Ready", every_s=0.5)
+        except TimeoutError as error:
+            pytest.fail(f"{error}\n{json.dumps(self.resource(kind, name).get('status'), indent=1)}\n{self.trouble()}")
+
+    def store(self, shard: str) -> httpx.Client:
+        return httpx.Client(base_url=self.cluster.forward(NAMESPACE, f"store-{shard}", 8428), trust_env=False)
+
+
+@pytest.fixture(scope="module")
+def identity(nodes: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[IdentityProvider, str]]:
+    """An identity provider that pods and people reach at the same address; and its client's secret."""
+    folder = tmp_path_factory.mktemp("identity")
+    vault, port = FolderVault(folder / "vault"), free_port()
+    page_url = f"http://{network.address(1)}:{PAGE_PORT}"
+    provider = IdentityProvider(vault, port, folder / "canaille", page_url, network.GATEWAY)
+    process = asyncio.run(provider.prepare([ALICE]))
+    through = Through(nodes.reach)
+
+    def answers() -> bool:
+        with httpx.Client(transport=through) as client:
+            try:
+                return client.get(process.ready_url).is_success
+            except httpx.TransportError:
+                return False
+
+    command = nodes.beside(*process.argv)
+    program = Program(command, folder / "canaille.log", answers)
+    program.env = {**os.environ, **process.env}
+    program.start()
+    yield provider, asyncio.run(vault.keep(CLIENT_SECRET, str))
+    program.stop()
+
+
+@pytest.fixture(scope="module")
+def platform(
+    nodes: Cluster, identity: tuple[IdentityProvider, str], tmp_path_factory: pytest.TempPathFactory
+) -> Platform:
+    """Installed by Helm into a namespace that lets in no pod that is not restricted."""
+    provider, secret = identity
+    for archive in IMAGES:
+        nodes.load_image(archive)
+    platform = Platform(nodes, provider.issuer, f"http://{network.address(1)}:{PAGE_PORT}")
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    nodes.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}},
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "wattfleet-oidc", "namespace": NAMESPACE},
+            "data": {"client-secret": base64.b64encode(secret.encode()).decode()},
+        },
+    )
+    values = tmp_path_factory.mktemp("values") / "values.yaml"
+    gateway = {
+        "enabled": True,
+        "publicUrl": platform.page_url,
+        "oidc": {"issuer": provider.issuer, "existingSecret": "wattfleet-oidc"},
+        "service": {"type": "NodePort", "nodePort": PAGE_PORT},
+    }
+    values.write_text(yaml.safe_dump({"gateway": gateway}))
+    platform.helm("install", "definitions", str(ROOT / "charts" / "wattfleet-crds"))
+    platform.helm(
+        *("install", "home", str(ROOT / "charts" / "wattfleet"), "-n", NAMESPACE, "-f", str(values)),
+        *("--wait", f"--timeout={INSTALLED_WITHIN_S}s"),
+    )
+    return platform
+
+
+def test_from_nothing_to_a_home_and_back(platform: Platform) -> None:
+    cluster = platform.cluster
+    examples = [yaml.safe_load((ROOT / "examples" / f"{name}.yaml").read_text()) for name in ("shard", "household")]
+    shard, household = (one["metadata"]["name"] for one in examples)
+    platform.kubectl("apply", "-f", str(ROOT / "examples"))
+    platform.is_ready("shard", shard)
+    platform.is_ready("household", household)
+    platform.helm("test", "home", "-n", NAMESPACE)
+
+    own = ("household", "add", f"--id={household}", "--name=A home", f"--owner-issuer={platform.issuer}")
+    gateway = ("exec", "-n", NAMESPACE, "deployment/home-gateway", "--", "python", "-m", "wattfleet_gateway")
+    platform.kubectl(*gateway, *own, "--owner-subject=alice")
+    agent = str(ROOT / "charts" / "wattfleet-agent")
+    settings = (f"--set=home.existingSecret=home-{household}", f"--set=sensor=simulated:{SENSOR}")
+    platform.helm(
+        *("install", "alices", agent, "-n", NAMESPACE, *settings, f"--set=historyDays={HISTORY_DAYS}"),
+        *("--wait", f"--timeout={READY_WITHIN_S}s"),
+    )
+    with signed_in(platform.page_url, ALICE.user, ALICE.password, Through(cluster.reach)) as alice:
+        _readings_are_those_that_were_sent(alice, household)
+
+    credentials = json.loads(_secret(platform, household))["credentials"]
+    assert "SEED" in credentials
+    platform.helm("uninstall", "alices", "-n", NAMESPACE, "--wait")
+    with platform.store(shard) as store:
+        assert _series(store, household)
+        platform.kubectl("delete", "household", household, f"--timeout={GONE_WITHIN_S}s")
+        assert not _series(store, household)
+    assert not platform.kubectl("get", "secret", f"home-{household}", "-n", NAMESPACE, "--ignore-not-found")
+    told = platform.kubectl("get", "events", "-n", "default", "-o", "json")
+    receipts = [one for one in json.loads(told)["items"] if one["involvedObject"]["name"] == household]
+    assert [one["reason"] for one in receipts] == ["Erased"]
+
+    platform.kubectl("delete", "shard", shard, f"--timeout={GONE_WITHIN_S}s")
+    of_the_shard = ("-n", NAMESPACE, "-l", f"wattfleet.io/shard={shard}", "-o", "name")
+    everything = "pods,deployments,statefulsets,services,pvc,pdb,networkpolicies,replicasets,endpointslices"
+    wait_until(
+        lambda: not platform.kubectl("get", everything, *of_the_shard), GONE_WITHIN_S, "nothing of the shard is left"
+    )
+    names = platform.kubectl("get", "secrets", "-n", NAMESPACE, "-o", "name")
+    assert f"wattfleet-shards-{shard}" not in names
+    assert not [name for name in platform.kubectl("get", "pv", "-o", "name").split() if shard in name]
+
+
+def _readings_are_those_that_were_sent(alice: httpx.Client, household: str) -> None:
+    """Every minute of the last hours, of every socket, as the simulated home measured it."""
+    home = SimulatedHome(SENSOR)
+    end_ms = int(datetime.now(UTC).timestamp() * 1000) // INTERVAL_MS * INTERVAL_MS - 10 * INTERVAL_MS
+    start_ms = end_ms - 6 * 60 * INTERVAL_MS
+    expected = [home.minute(at).power_w for at in range(start_ms, end_ms, INTERVAL_MS)]
+    span = {
+        key: datetime.fromtimestamp(ms / 1000, UTC).isoformat() for key, ms in (("start", start_ms), ("end", end_ms))
+    }
+
+    def answer() -> list[list[float | None]] | None:
+        said = alice.get(f"/api/v1/households/{household}/readings/range", params={**span, "step_s": 60})
+        assert said.status_code == 200, said.text
+        sockets = sorted(said.json()["sockets"], key=lambda socket: socket["number"])
+        minutes = [list(minute) for minute in zip(*(socket["mean_power_w"] for socket in sockets), strict=True)]
+        return minutes if sum(power is not None for minute in minutes for power in minute) >= _known(expected) else None
+
+    said = wait_until(answer, HISTORY_WITHIN_S, "all minutes of six hours are there", every_s=1)
+    assert [[power and pytest.approx(power, abs=0.051) for power in minute] for minute in expected] == said
+
+
+def _iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()
+
+
+def _known(minutes: list[Any]) -> int:
+    return sum(power is not None for minute in minutes for power in minute)
+
+
+def _secret(platform: Platform, household: str) -> str:
+    kept = platform.kubectl("get", "secret", f"home-{household}", "-n", NAMESPACE, "-o", "jsonpath={.data.home\\.json}")
+    return base64.b64decode(kept).decode()
+
+
+def _series(store: httpx.Client, household: str) -> list[Any]:
+    answer = store.get("/api/v1/series", params={"match[]": f'{{household="{household}"}}', "start": "0"})
+    series: list[Any] = answer.raise_for_status().json()["data"]
+    return series
