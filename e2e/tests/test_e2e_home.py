@@ -62,8 +62,11 @@ class Through(httpx.HTTPTransport):
         if place not in self._doors:
             self._doors[place] = self._reach(*place)
         host, _, port = self._doors[place].partition(":")
-        request.url = request.url.copy_with(host=host, port=int(port))
-        return super().handle_request(request)
+        url = request.url.copy_with(host=host, port=int(port))
+        there = httpx.Request(
+            request.method, url, headers=request.headers, stream=request.stream, extensions=request.extensions
+        )
+        return super().handle_request(there)
 
 
 @dataclass
@@ -128,10 +131,13 @@ def identity(nodes: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     command = nodes.beside(*process.argv)
     program = Program(command, folder / "canaille.log", answers)
-    program.env = {**os.environ, **process.env}
-    program.start()
-    yield provider, asyncio.run(vault.keep(CLIENT_SECRET, str))
-    program.stop()
+    # Without it the provider insists on TLS for any address but a loopback one.
+    program.env = {**os.environ, **process.env, "AUTHLIB_INSECURE_TRANSPORT": "1"}
+    try:
+        program.start()
+        yield provider, asyncio.run(vault.keep(CLIENT_SECRET, str))
+    finally:
+        program.kill()
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
@@ -44,6 +45,7 @@ EMAIL_CONFIRMATION = false
 DATABASE_URI = {database}
 
 [CANAILLE_OIDC]
+TRUSTED_DOMAINS = [{page_host}]
 ACTIVE_JWKS = [{key}]
 """
 
@@ -105,6 +107,7 @@ class IdentityProvider:
             _CONFIGURATION.format(
                 secret_key=json.dumps(await self._vault.keep("identity/secret", lambda: secrets.token_urlsafe(32))),
                 address=self._address,
+                page_host=json.dumps(urlsplit(self._page_url).hostname),
                 database=json.dumps(f"sqlite:///{self._folder.resolve() / name}.sqlite"),
                 key=_inline_table(json.loads(await self._vault.keep("identity/key.json", _new_key))),
             )
