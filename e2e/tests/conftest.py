@@ -36,3 +36,30 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(reason)
     with Cluster(programs, tmp_path_factory.mktemp("nodes")) as cluster:
         yield cluster
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was told, how it ended and how long it took, what it waited for to begin with included."""
+    took_s: dict[str, float] = {}
+    ended: dict[str, str] = {}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            ended[report.nodeid] = _ending(outcome, report)
+    for report in (one for reports in terminalreporter.stats.values() for one in reports):
+        if isinstance(report, pytest.TestReport):
+            took_s[report.nodeid] = took_s.get(report.nodeid, 0.0) + report.duration
+    terminalreporter.section("Stories")
+    for story, ending in sorted(ended.items()):
+        file, _, name = story.rpartition("/")[2].partition("::")
+        what = name.removeprefix("test_").replace("_", " ")
+        about = file.removeprefix("test_e2e_").removesuffix(".py").replace("_", " ")
+        terminalreporter.write_line(f"{took_s.get(story, 0):7.1f} s  {ending:8}  {about}: {what}")
+    counts = {word: sum(ending.startswith(word) for ending in ended.values()) for word in ("told", "FAILED", "skipped")}
+    terminalreporter.write_line(", ".join(f"{count} {word}" for word, count in counts.items()))
+
+
+def _ending(outcome: str, report: pytest.TestReport) -> str:
+    if outcome == "skipped":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        return f"skipped ({reason.removeprefix('Skipped: ')})"
+    return "told" if outcome == "passed" else "FAILED"
