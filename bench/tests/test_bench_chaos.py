@@ -33,6 +33,9 @@ SOCKET_1 = (HOME, series.POWER, "1")
 MINUTES = [A_MINUTE_MS + n * INTERVAL_MS for n in range(3)]
 SENT = {SOCKET_1: {MINUTES[0]: 1.5, MINUTES[1]: 2.5, MINUTES[2]: -3.0}}
 
+# A machine that is busy with its disk was seen to take half a minute to start Python.
+STARTED_WITHIN_S = 90
+
 
 def stored(place: Place, *samples: tuple[int, float]) -> Series:
     household, name, number = place
@@ -219,13 +222,13 @@ async def test_a_kept_process_comes_back_whatever_ends_it_and_takes_its_children
     def pids() -> list[int]:
         return [int(line) for line in log.read_text().split()] if log.exists() else []
 
-    await eventually(lambda: len(pids()) == 2, 20, "parent and child run")
+    await eventually(lambda: len(pids()) == 2, STARTED_WITHIN_S, "parent and child run")
     process.kill()
-    await eventually(lambda: len(pids()) == 4, 20, "both run again")
+    await eventually(lambda: len(pids()) == 4, STARTED_WITHIN_S, "both run again")
     assert not any(map(is_alive, pids()[:2]))
     assert process.own_ends == []
     os.kill(process_leader(pids()[2:]), signal.SIGTERM)
-    await eventually(lambda: len(pids()) >= 5, 20, "it runs once more")
+    await eventually(lambda: len(pids()) >= 5, STARTED_WITHIN_S, "it runs once more")
     assert process.own_ends == [-signal.SIGTERM]
     await process.end()
     assert not process.running

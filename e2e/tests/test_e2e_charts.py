@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from wattfleet_e2e.control_plane import CommandFailed, ControlPlane
+from wattfleet_e2e.rights import GATEWAY, OPERATOR, Rights, pairs
 from wattfleet_operator.adapters.folder_vault import FolderVault
 from wattfleet_operator.adapters.nats_accounts import accounts_configuration
 from wattfleet_operator.adapters.nats_identities import NatsIdentities
@@ -415,30 +416,6 @@ def test_the_notes_say_what_comes_next(helm: Helm, namespace: str) -> None:
     assert "It waits for the Secret home-1" in agent
 
 
-LOOK, MAKE = {"list", "watch"}, {"create", "patch", "delete"}
-# Who may do what: what is not here is refused.
-OPERATOR = {
-    "cluster": {
-        "households.wattfleet.io": LOOK | {"patch"},
-        "households.wattfleet.io/status": {"patch"},
-        "shards.wattfleet.io": LOOK | {"patch"},
-        "shards.wattfleet.io/status": {"patch"},
-    },
-    "namespace": {
-        "secrets": LOOK | MAKE | {"get", "update"},
-        "leases.coordination.k8s.io": {"get", "create", "update"},
-        "services": LOOK | MAKE,
-        "persistentvolumeclaims": LOOK | MAKE,
-        "deployments.apps": LOOK | MAKE,
-        "statefulsets.apps": LOOK | MAKE,
-        "poddisruptionbudgets.policy": LOOK | MAKE,
-        "networkpolicies.networking.k8s.io": LOOK | MAKE,
-    },
-    "default": {"events": {"create"}},
-}
-GATEWAY = {
-    "cluster": {"households.wattfleet.io": LOOK | {"create"}, "shards.wattfleet.io": LOOK},
-}
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 RESOURCES = (
     *OPERATOR["cluster"],
@@ -461,13 +438,12 @@ RESOURCES = (
 
 @pytest.mark.parametrize(("part", "rights"), [("operator", OPERATOR), ("gateway", GATEWAY)])
 def test_each_part_may_do_what_it_needs_and_nothing_else(
-    cluster: ControlPlane, helm: Helm, release: str, part: str, rights: dict[str, dict[str, set[str]]]
+    cluster: ControlPlane, helm: Helm, release: str, part: str, rights: Rights
 ) -> None:
     helm("upgrade", release, PLATFORM, "--namespace", release, "-f", PAGE)
     user = f"system:serviceaccount:{release}:{release}-{part}"
     for place in ("namespace", "default", "kube-system"):
-        expected = {(resource, verb) for resource, verbs in rights["cluster"].items() for verb in verbs}
-        expected |= {(resource, verb) for resource, verbs in rights.get(place, {}).items() for verb in verbs}
+        expected = pairs(rights, "cluster", place)
         assert allowed(cluster, user, release if place == "namespace" else place) == expected
 
 
@@ -602,3 +578,22 @@ def test_with_the_charts_rights_alone_the_operator_makes_a_shard_and_takes_it_aw
     cluster.kubectl("delete", "shard", name, "--timeout=60s")
     log = (installed.operator.log).read_text()
     assert "forbidden" not in log.lower()
+
+
+def test_an_operator_that_lacks_a_right_says_which(installed: Installed) -> None:
+    cluster, namespace = installed.cluster, installed.namespace
+    role = json.loads(cluster.kubectl("get", "role", f"{namespace}-operator", "-n", namespace, "-o", "json"))
+    for rule in role["rules"]:
+        if "networkpolicies" in rule["resources"]:
+            rule["verbs"].remove("patch")
+    cluster.apply(role)
+    name = f"c{secrets.token_hex(4)}"
+    cluster.apply({"apiVersion": "wattfleet.io/v1alpha1", "kind": "Shard", "metadata": {"name": name}})
+
+    def said() -> str:
+        conditions = json.loads(cluster.kubectl("get", "shard", name, "-o", "json")).get("status", {}).get("conditions")
+        return next((f"{one['reason']}: {one['message']}" for one in conditions or [] if one["type"] == "Ready"), "")
+
+    wait_until(lambda: said().startswith("ClusterRefuses"), SEEN_WITHIN_S, "it says that it is refused")
+    assert 'cannot patch resource "networkpolicies"' in said()
+    cluster.kubectl("delete", "shard", name, "--timeout=60s")

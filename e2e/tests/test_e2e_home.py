@@ -22,6 +22,7 @@ from wattfleet_agent.simulated.home import SimulatedHome
 from wattfleet_e2e import network
 from wattfleet_e2e.nodes import Cluster
 from wattfleet_e2e.people import signed_in
+from wattfleet_e2e.rights import GATEWAY, OPERATOR, pairs
 from wattfleet_operator.adapters.folder_vault import FolderVault
 from wattfleet_operator.embedded.identity_provider import CLIENT_SECRET, IdentityProvider, Person
 from wattfleet_tenants.reading import INTERVAL_MS
@@ -35,8 +36,7 @@ NAMESPACE = "wattfleet"
 PAGE_PORT = 30_080
 ALICE = Person("alice", "Alice Ampere", "alice-test-password")
 SENSOR = "flat"
-HISTORY_DAYS = 1
-MINUTES = HISTORY_DAYS * 24 * 60
+HISTORY_DAYS = 14
 
 INSTALLED_WITHIN_S = 300
 READY_WITHIN_S = 180
@@ -107,6 +107,11 @@ class Platform:
             wait_until(ready, READY_WITHIN_S, f"{kind} {name} is Ready", every_s=0.5)
         except TimeoutError as error:
             pytest.fail(f"{error}\n{json.dumps(self.resource(kind, name).get('status'), indent=1)}\n{self.trouble()}")
+
+    def secrets(self) -> dict[str, Any]:
+        """What Secrets of the platform hold, those of Helm's own left aside."""
+        found = json.loads(self.kubectl("get", "secrets", "-n", NAMESPACE, "-o", "json"))["items"]
+        return {one["metadata"]["name"]: one["data"] for one in found if not one["type"].startswith("helm.sh/")}
 
     def store(self, shard: str) -> httpx.Client:
         return httpx.Client(base_url=self.cluster.forward(NAMESPACE, f"store-{shard}", 8428), trust_env=False)
@@ -189,19 +194,24 @@ def test_from_nothing_to_a_home_and_back(platform: Platform) -> None:
     platform.kubectl(*gateway, *own, "--owner-subject=alice")
     agent = str(ROOT / "charts" / "wattfleet-agent")
     settings = (f"--set=home.existingSecret=home-{household}", f"--set=sensor=simulated:{SENSOR}")
-    platform.helm(
-        *("install", "alices", agent, "-n", NAMESPACE, *settings, f"--set=historyDays={HISTORY_DAYS}"),
-        *("--wait", f"--timeout={READY_WITHIN_S}s"),
-    )
+    platform.helm("install", "alices", agent, "-n", NAMESPACE, *settings, f"--set=historyDays={HISTORY_DAYS}")
+    # While it sends two weeks, everything is replaced twice: operator, NATS, gateway, page.
+    _replaced(platform, "upgrade", "home", str(ROOT / "charts" / "wattfleet"), "--reuse-values", "--set=logLevel=DEBUG")
+    _replaced(platform, "rollback", "home")
+    with platform.store(shard) as store:
+        _all_of_the_history_is_stored(store, household)
     with signed_in(platform.page_url, ALICE.user, ALICE.password, Through(cluster.reach)) as alice:
         _readings_are_those_that_were_sent(alice, household)
+        added = alice.post("/api/v1/households", json={"name": "A second home", "time_zone": "Europe/London"})
+        assert added.status_code == 201, added.text
+        platform.is_ready("household", added.json()["id"])
 
     credentials = json.loads(_secret(platform, household))["credentials"]
     assert "SEED" in credentials
     platform.helm("uninstall", "alices", "-n", NAMESPACE, "--wait")
     with platform.store(shard) as store:
         assert _series(store, household)
-        platform.kubectl("delete", "household", household, f"--timeout={GONE_WITHIN_S}s")
+        platform.kubectl("delete", "households", "--all", f"--timeout={GONE_WITHIN_S}s")
         assert not _series(store, household)
     assert not platform.kubectl("get", "secret", f"home-{household}", "-n", NAMESPACE, "--ignore-not-found")
     told = platform.kubectl("get", "events", "-n", "default", "-o", "json")
@@ -216,7 +226,53 @@ def test_from_nothing_to_a_home_and_back(platform: Platform) -> None:
     )
     names = platform.kubectl("get", "secrets", "-n", NAMESPACE, "-o", "name")
     assert f"wattfleet-shards-{shard}" not in names
-    assert not [name for name in platform.kubectl("get", "pv", "-o", "name").split() if shard in name]
+
+    def disks() -> list[str]:
+        volumes = json.loads(platform.kubectl("get", "pv", "-o", "json"))["items"]
+        return [one["spec"]["claimRef"]["name"] for one in volumes]
+
+    wait_until(lambda: f"store-{shard}" not in disks(), GONE_WITHIN_S, "its disk is gone")
+    asked_by = cluster.control_plane.asked_by
+    assert asked_by(f"{NAMESPACE}:home-operator") == pairs(OPERATOR, "cluster", "namespace", "default")
+    assert asked_by(f"{NAMESPACE}:home-gateway") == pairs(GATEWAY, "cluster")
+
+
+def _replaced(platform: Platform, *how: str) -> None:
+    before = platform.secrets()
+    platform.helm(*how, "-n", NAMESPACE, "--wait", f"--timeout={INSTALLED_WITHIN_S}s")
+    assert platform.secrets().items() >= before.items(), "no key and no credential has changed"
+
+
+def _all_of_the_history_is_stored(store: httpx.Client, household: str) -> None:
+    """Each minute's value, as the simulated home measured it, once; the last ten minutes may be on their way."""
+    home = SimulatedHome(SENSOR)
+    end_ms = int(datetime.now(UTC).timestamp() * 1000) // INTERVAL_MS * INTERVAL_MS - 10 * INTERVAL_MS
+    start_ms = end_ms - (HISTORY_DAYS * 24 * 60 - 30) * INTERVAL_MS
+    expected = {
+        (str(number), at): power
+        for at in range(start_ms, end_ms, INTERVAL_MS)
+        for number, power in enumerate(home.minute(at).power_w, start=1)
+        if power is not None
+    }
+
+    def all_there() -> bool:
+        return expected.keys() <= _stored(store, household).keys()
+
+    wait_until(all_there, HISTORY_WITHIN_S, f"{len(expected)} samples are stored", every_s=2)
+    stored = _stored(store, household)
+    assert {moment: stored[moment] for moment in expected} == pytest.approx(expected, abs=0.051)
+
+
+def _stored(store: httpx.Client, household: str) -> dict[tuple[str, int], float]:
+    asked = {"match[]": f'wattfleet_power_watts{{household="{household}"}}'}
+    found: dict[tuple[str, int], float] = {}
+    for line in store.get("/api/v1/export", params=asked, timeout=60).raise_for_status().text.splitlines():
+        series = json.loads(line)
+        moments = [(series["metric"]["socket"], at) for at in series["timestamps"]]
+        assert not found.keys() & set(moments)
+        assert len(set(moments)) == len(moments), "no moment is stored twice"
+        found |= dict(zip(moments, series["values"], strict=True))
+    return found
 
 
 def _readings_are_those_that_were_sent(alice: httpx.Client, household: str) -> None:

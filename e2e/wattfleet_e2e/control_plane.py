@@ -4,6 +4,7 @@ It stores, validates, watches, collects garbage and hands out tokens exactly as 
 folder, listens on 127.0.0.1 only and ends with the process that started it. In another place (`nodes.py`) it has nodes.
 """
 
+import json
 import secrets
 import ssl
 import subprocess
@@ -23,6 +24,18 @@ ADMINISTRATORS = "system:masters"
 _SERVICES = "10.96.0.0/16"
 _LIMIT_BYTES = 4 * 2**30
 NOBODY: Mapping[str, str] = {}
+_CREATED, _REFUSED = 201, 400
+# What pods ask for, not what Kubernetes' own controllers do.
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}
 
 
 class ControlPlane:
@@ -36,6 +49,7 @@ class ControlPlane:
         self._folder = folder
         self._place = place
         self._certificates = folder / "certificates"
+        self._audit_log = folder / "audit.log"
         self._port = free_port()
         self._groups = {"admin": ADMINISTRATORS, **people}
         self._tokens = {user: secrets.token_urlsafe(24) for user in self._groups}
@@ -75,6 +89,22 @@ class ControlPlane:
     def apply(self, *manifests: object) -> str:
         """Creates or changes what `manifests` describe, as `kubectl apply` does."""
         return self.kubectl("apply", "-f", "-", given=yaml.safe_dump_all(manifests))
+
+    def asked_by(self, service_account: str) -> set[tuple[str, str]]:
+        """What a service account (`namespace:name`) has asked for and got: resources with their group, and verbs.
+
+        A server-side apply that made an object counts as `create`, too: it takes that right.
+        """
+        found = set()
+        for line in self._audit_log.read_text().splitlines():
+            event = json.loads(line)
+            about, code = event.get("objectRef", {}), event.get("responseStatus", {}).get("code", 0)
+            if event["user"]["username"] != f"system:serviceaccount:{service_account}" or code >= _REFUSED:
+                continue
+            resource = ".".join(filter(None, (about.get("resource"), about.get("apiGroup"))))
+            resource = "/".join(filter(None, (resource, about.get("subresource"))))
+            found |= {(resource, event["verb"])} | ({(resource, "create")} if code == _CREATED else set())
+        return found
 
     def kubeconfig_there(self, user: str) -> Path:
         """For a program that runs where the API server runs; user: `admin` or one of `people`."""
@@ -127,9 +157,16 @@ class ControlPlane:
             f"--service-account-issuer={self.url}",
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",
+            f"--audit-policy-file={self._audit_policy()}",
+            f"--audit-log-path={self._audit_log}",
             *self._place.api_server_flags,
         ]
         return Program(self._place.command(argv), self._folder / "kube-apiserver.log", self._ready)
+
+    def _audit_policy(self) -> Path:
+        path = self._folder / "audit-policy.json"
+        path.write_text(json.dumps(_AUDIT_POLICY))
+        return path
 
     def _controllers(self) -> Program:
         health_port = free_port()
