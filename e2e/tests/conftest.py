@@ -50,9 +50,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             took_s[report.nodeid] = took_s.get(report.nodeid, 0.0) + report.duration
     terminalreporter.section("Stories")
     for story, ending in sorted(ended.items()):
-        file, _, name = story.rpartition("/")[2].partition("::")
+        file, _, name = story.partition("::")
         what = name.removeprefix("test_").replace("_", " ")
-        about = file.removeprefix("test_e2e_").removesuffix(".py").replace("_", " ")
+        about = Path(file).stem.removeprefix("test_e2e_").replace("_", " ")
         terminalreporter.write_line(f"{took_s.get(story, 0):7.1f} s  {ending:8}  {about}: {what}")
     counts = {word: sum(ending.startswith(word) for ending in ended.values()) for word in ("told", "FAILED", "skipped")}
     terminalreporter.write_line(", ".join(f"{count} {word}" for word, count in counts.items()))

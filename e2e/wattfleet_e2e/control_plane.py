@@ -98,8 +98,9 @@ class ControlPlane:
         found = set()
         for line in self._audit_log.read_text().splitlines():
             event = json.loads(line)
-            about, code = event.get("objectRef", {}), event.get("responseStatus", {}).get("code", 0)
-            if event["user"]["username"] != f"system:serviceaccount:{service_account}" or code >= _REFUSED:
+            about, code = event.get("objectRef"), event.get("responseStatus", {}).get("code", 0)
+            asked = event["user"]["username"] == f"system:serviceaccount:{service_account}"
+            if not asked or code >= _REFUSED or about is None:  # None: which resources there are
                 continue
             resource = ".".join(filter(None, (about.get("resource"), about.get("apiGroup"))))
             resource = "/".join(filter(None, (resource, about.get("subresource"))))
