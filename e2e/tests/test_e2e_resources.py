@@ -1,6 +1,7 @@
 """What the API server itself takes, refuses and explains of our two resources."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,13 @@ from wattfleet_tenants.crd import Household, Shard
 from wattfleet_tenants.household import mint_household_id
 
 Manifest = dict[str, Any]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_left(cluster: ControlPlane) -> Iterator[None]:
+    """No operator is here who would see to these; one that comes later is not to find them."""
+    yield
+    cluster.kubectl("delete", "households,shards", "--all")
 
 
 def household(name: str | None = None, **spec: object) -> Manifest:

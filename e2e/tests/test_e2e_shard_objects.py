@@ -72,6 +72,7 @@ def _items(answer: str) -> list[dict[str, Any]]:
 async def shards(cluster: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shards]:
     """In a namespace that lets in no pod that is not restricted."""
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    cluster.kubectl("delete", "households,shards", "--all", "--timeout=120s")
     namespace, port = f"shards-{secrets.token_hex(4)}", free_port()
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})

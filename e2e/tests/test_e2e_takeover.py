@@ -90,6 +90,7 @@ def _leads(port: int) -> bool:
 @pytest.fixture(scope="module")
 def operators(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operators]:
     folder = tmp_path_factory.mktemp("operators")
+    cluster.kubectl("delete", "households,shards", "--all", "--timeout=120s")
     operators = Operators(cluster, folder)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": operators.namespace}})
     server = asyncio.run(_broker(operators, folder))
