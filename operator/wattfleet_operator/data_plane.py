@@ -40,7 +40,7 @@ class DataPlaneProcess:
 
 
 def processes(shard: Shard, store: StoreUrls, nats_urls: Sequence[str]) -> tuple[DataPlaneProcess, ...]:
-    """All of a shard's processes; it is asked for readings at the last one."""
+    """All of a shard's processes; the one that serves is asked for its readings."""
     common = {"WATTFLEET_SHARD": shard.id, "WATTFLEET_NATS_URLS": ",".join(nats_urls)}
     ingest = DataPlaneProcess(
         "ingest",

@@ -117,16 +117,19 @@ class ClusterObjects:
         if self._is_as_wished(key, manifest):
             return
         owned = {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [dict(owner)]}}
-        with asking():
-            written = await self._client.patch(
-                CLASSES[key[0]],
-                key[1],
-                owned,
-                namespace=self._namespace,
-                patch_type=PatchType.APPLY,
-                field_manager=FIELD_MANAGER,
-                force=True,
-            )
+        try:
+            with asking():
+                written = await self._client.patch(
+                    CLASSES[key[0]],
+                    key[1],
+                    owned,
+                    namespace=self._namespace,
+                    patch_type=PatchType.APPLY,
+                    field_manager=FIELD_MANAGER,
+                    force=True,
+                )
+        except Gone as error:
+            raise NotYet("Gone", str(error)) from error
         body: Body = written.to_dict()
         self.saw(key[0], "MODIFIED", body)
         self._applied[key] = _Applied(manifest, _read(key[0], body).form, monotonic())

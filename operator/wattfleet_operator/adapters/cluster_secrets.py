@@ -87,7 +87,8 @@ class ClusterVault:
         if text is not None:
             data[key] = base64.b64encode(text.encode()).decode()
         if not data:
-            await self._client.delete(Secret, name, namespace=self._namespace)
+            if secret is not None:
+                await self._client.delete(Secret, name, namespace=self._namespace)
             return None
         if secret is None:
             made = Secret(metadata=ObjectMeta(name=name, namespace=self._namespace, labels=dict(_MANAGED)), data=data)

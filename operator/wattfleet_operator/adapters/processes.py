@@ -37,7 +37,8 @@ class ProcessWorkloads:
         for wished in processes(shard, store, self._nats_urls):
             process = self._process(wished, f"{wished.role}-{shard.id}")
             await self._supervisor.ensure(process)
-            url = process.url or ""
+            if wished.serves:
+                url = process.url or ""
         return url
 
     async def check(self, shard: ShardId) -> Running:
