@@ -21,8 +21,6 @@ from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.programs import Program
 
-SWEEP_EVERY_S = 300.0
-
 
 @dataclass
 class StoreIsThere:
@@ -78,7 +76,7 @@ class OperatorParts(ClusterOperator):
         self.later = timedelta()
         self.store = StoreIsThere()
         settings = settings_of(namespace, nats_url)
-        super().__init__(client, settings, self.store, WorkloadsAreThere(), self._clock, SWEEP_EVERY_S)
+        super().__init__(client, settings, self.store, WorkloadsAreThere(), self._clock)
 
     def _clock(self) -> datetime:
         return datetime.now(UTC) + self.later

@@ -18,7 +18,7 @@ from wattfleet_operator.adapters.nats_accounts import accounts_configuration
 from wattfleet_operator.adapters.nats_broker import NatsBroker
 from wattfleet_operator.adapters.nats_identities import NatsIdentities
 from wattfleet_operator.handlers import watch
-from wattfleet_operator.loop import SWEEP_EVERY_S, Loop
+from wattfleet_operator.loop import Loop
 from wattfleet_operator.ports import Store, Workloads, World
 from wattfleet_operator.settings import Settings
 from wattfleet_operator.signing_keys import ensure_signing_keys
@@ -44,7 +44,6 @@ class ClusterOperator:
         store: Store | None = None,
         workloads: Workloads | None = None,
         clock: Callable[[], datetime] = _now,
-        sweep_every_s: float = SWEEP_EVERY_S,
     ) -> None:
         self._settings = settings
         self._http = httpx.AsyncClient(trust_env=False)
@@ -64,7 +63,7 @@ class ClusterOperator:
             ClusterEvents(client, self.resources),
             clock,
         )
-        self.loop = Loop(world, sweep_every_s)
+        self.loop = Loop(world)
 
     async def run(self) -> None:
         """Works until it is cancelled, or a part of it fails."""

@@ -24,10 +24,14 @@ logger = logging.getLogger(__name__)
 
 Resource = TypeVar("Resource", Household, Shard)
 
-SWEEP_EVERY_S = 30.0
+_SWEEP_EVERY_S = {"Shard": 30.0, "Household": 300.0}
+"""How long one that is well is left alone. A household works when its shard does, which wakes it."""
+_STALLED_EVERY_S = 30.0
 _LOOK_EVERY_S = 0.5
 _FIRST_PAUSE_S = 0.5
 _AT_ONCE = 8
+_OF_A_KIND_PER_LOOK = 256
+"""Thousands that are due at the same time are looked at in portions, so that one that has changed comes first."""
 
 
 @dataclass(slots=True)
@@ -40,11 +44,10 @@ class _Memory:
 
 
 class Loop:
-    """Reconciles all of `world.resources`. sweep_every_s: how long one that is well is left alone."""
+    """Reconciles all of `world.resources`."""
 
-    def __init__(self, world: World, sweep_every_s: float = SWEEP_EVERY_S) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._sweep_every_s = sweep_every_s
         self._resources = world.resources
         self._memories: dict[tuple[str, str], _Memory] = {}
         self._woken = asyncio.Event()
@@ -63,42 +66,50 @@ class Loop:
         """Goes round until it is cancelled."""
         while True:
             try:
-                await self.look()
-                async with asyncio.timeout(_LOOK_EVERY_S):
-                    await self._woken.wait()
+                if not await self.look():
+                    async with asyncio.timeout(_LOOK_EVERY_S):
+                        await self._woken.wait()
             except TimeoutError:
                 continue
             except Exception:
                 logger.exception("the resources could not be looked at")
                 await asyncio.sleep(_LOOK_EVERY_S)
-            self._woken.clear()
-            for memory in self._memories.values():
-                memory.due_s = 0.0
+            if self._woken.is_set():
+                self._woken.clear()
+                for memory in self._memories.values():
+                    memory.due_s = 0.0
 
-    async def look(self) -> None:
-        """Reconciles every resource that has changed or is due: shards before the households that they carry."""
+    async def look(self) -> bool:
+        """Reconciles resources that have changed or are due: shards before the households that they carry.
+
+        Returns whether some of them have to wait for the next look.
+        """
         due = sum(memory.due_s <= monotonic() for memory in self._memories.values())
         metrics.count_due(due)
         if not self._resources.changed() and not due:
-            return
-        await self._each(self._resources.shards(), shards.reconcile)
-        await self._each(self._resources.households(), households.reconcile)
+            return False
+        left = await self._each(self._resources.shards(), shards.reconcile)
+        left += await self._each(self._resources.households(), households.reconcile)
         metrics.count_ready([*self._resources.shards(), *self._resources.households()])
+        return left > 0
 
     async def _each(
         self, resources: Sequence[Resource], reconcile: Callable[[Resource, World], Awaitable[Status]]
-    ) -> None:
+    ) -> int:
+        """Looks at those that are due, first those that have waited longest; returns how many are left."""
         slots = asyncio.Semaphore(_AT_ONCE)
 
         async def one(resource: Resource, memory: _Memory) -> None:
             async with slots:
                 await self._one(resource, memory, reconcile)
 
+        now_s = monotonic()
+        due = [(resource, memory) for resource in resources if (memory := self._memory(resource)).due_s <= now_s]
+        due.sort(key=lambda pair: pair[1].due_s)
         async with asyncio.TaskGroup() as group:
-            for resource in resources:
-                memory = self._memory(resource)
-                if memory.due_s <= monotonic():
-                    group.create_task(one(resource, memory))
+            for resource, memory in due[:_OF_A_KIND_PER_LOOK]:
+                group.create_task(one(resource, memory))
+        return len(due[_OF_A_KIND_PER_LOOK:])
 
     def _memory(self, resource: Household | Shard) -> _Memory:
         """What is known of `resource`; it is due at once when it is new or its wish has changed."""
@@ -121,7 +132,7 @@ class Loop:
                 self._put_off(resource, memory, error)
                 await self._report_failure(resource, error)
                 return
-            memory.failures, memory.due_s = 0, monotonic() + self._sweep_every_s
+            memory.failures, memory.due_s = 0, monotonic() + _SWEEP_EVERY_S[resource.kind]
             if resource.metadata.deletion_timestamp is None:
                 await self._report(resource, status)
             else:
@@ -174,9 +185,9 @@ def _pause_s(error: Exception, failures: int) -> float:
         case NotYet():
             return float(error.retry_in_s)
         case Refused():
-            return SWEEP_EVERY_S
+            return _STALLED_EVERY_S
         case _:
-            return min(_FIRST_PAUSE_S * 2.0**failures, SWEEP_EVERY_S)
+            return min(_FIRST_PAUSE_S * 2.0**failures, _STALLED_EVERY_S)
 
 
 def _log(resource: Household | Shard, error: Exception) -> None:

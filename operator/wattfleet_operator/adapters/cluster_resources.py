@@ -72,7 +72,7 @@ class ClusterResources:
         """What a watch tells: `event` is ADDED, MODIFIED, DELETED, or None for what was there at its start."""
         name, version = body["metadata"]["name"], int(body["metadata"]["resourceVersion"])
         before = self._shelves[kind].seen.get(name)
-        if before is not None and version < before.version:
+        if before is not None and version <= before.version:
             return
         self._remember(kind, name, None if event == "DELETED" else self._read(kind, body))
         self._changed = True

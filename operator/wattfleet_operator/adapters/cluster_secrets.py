@@ -118,7 +118,7 @@ class ClusterHomes:
     def saw(self, event: str | None, body: Body) -> HouseholdId | None:
         """What a watch tells of a home's Secret; returns whose home is no longer as it was known, if any's."""
         household, version = _household_of(body), int(body["metadata"]["resourceVersion"])
-        if household is None or version < self._versions.get(household, 0):
+        if household is None or version <= self._versions.get(household, 0):
             return None
         self._versions[household] = version
         before = self._known.pop(household, None)

@@ -6,6 +6,7 @@ credential is renewed when the permissions of its role have changed, with the ke
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from wattfleet_tenants.credentials import Identity, creds_file, new_identity, user_token
 from wattfleet_tenants.permissions import Permissions
@@ -65,7 +66,13 @@ class NatsIdentities:
             await self._vault.forget(name)
 
     async def _identity(self, name: str, kind: str) -> Identity:
-        return Identity(await self._vault.keep(name, lambda: new_identity(kind).seed))
+        return _identity_of(await self._vault.keep(name, lambda: new_identity(kind).seed))
+
+
+@lru_cache(1024)
+def _identity_of(seed: str) -> Identity:
+    """Read once: every look at a household needs those of its shard."""
+    return Identity(seed)
 
 
 def _credential(account: Identity, user: Identity, name: str, permissions: Permissions) -> str:

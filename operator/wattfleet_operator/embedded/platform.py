@@ -186,7 +186,8 @@ class Platform:
         if self.resources.shard(shard.id) is None:
             self.resources.apply(shard)
         self._loop = Loop(world)
-        await self._loop.look()  # so that no status of an earlier run is taken for true
+        while await self._loop.look():  # at all of them, so that no status of an earlier run is taken for true
+            pass
         health = self._serve_health()
         operator = [asyncio.create_task(work) for work in (self._loop.run(), health.keep_beating())]
         self._stack.push_async_callback(_cancelled, operator)
