@@ -16,7 +16,7 @@ from lightkube import AsyncClient
 from wattfleet_tenants.telemetry.health import Health, serve_health
 
 from wattfleet_operator import metrics
-from wattfleet_operator.adapters.cluster import FIELD_MANAGER
+from wattfleet_operator.adapters.cluster_client import cluster_client
 from wattfleet_operator.adapters.cluster_lease import ClusterLeases
 from wattfleet_operator.leadership import Leadership
 from wattfleet_operator.settings import Settings
@@ -38,7 +38,7 @@ async def serve(settings: Settings, operator_of: Callable[[AsyncClient, Settings
     """Leads when it is this one's turn, works with `operator_of(client, settings)`, and ends when it is told to."""
     health = Health()
     serve_health(health)
-    client = AsyncClient(field_manager=FIELD_MANAGER)
+    client = cluster_client()
     leadership = Leadership(ClusterLeases(client, settings.namespace), settings.identity, _end_process)
     metrics.show_leading(lambda: leadership.leads)
 
