@@ -1,6 +1,7 @@
 """The loop over a real folder of resources and a world in memory: who is looked at, and what it reports."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from wattfleet_operator.household import ERASED_AGAIN_AFTER
 from wattfleet_operator.loop import Loop
 from wattfleet_operator.ports import StoreUrls
 from wattfleet_tenants.adapters.resource_folder import ResourceFolder
-from wattfleet_tenants.crd import ConditionType, Household, Metadata, Shard
+from wattfleet_tenants.crd import ConditionType, Household, HouseholdSpec, Metadata, Shard
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.placement import Place
 from wattfleet_tenants.shard import ShardId
@@ -216,3 +217,22 @@ async def test_a_minute_s_births_share_the_minute(fleet: Fleet) -> None:
         if (resource := fleet.folder.household(home)) and resource.status.send_phase_ms is not None
     }
     assert len(seconds) == len(homes)
+
+
+async def test_one_that_has_changed_does_not_wait_behind_hundreds_that_are_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeWorld()
+    homes = [wish(mint_household_id()) for _ in range(300)]
+    for home in homes:
+        fake.resources.add(home)
+    loop = Loop(fake.world)
+    while await loop.look():
+        pass
+    later_s = time.monotonic() + 3600
+    monkeypatch.setattr("wattfleet_operator.loop.monotonic", lambda: later_s)
+    last = fake.resources.household(homes[-1].id)
+    fake.resources.add(last.model_copy(update={"spec": HouseholdSpec(suspended=True)}))
+    assert await loop.look(), "not all of them are looked at at once"
+    ready = fake.resources.household(last.id).status.condition(ConditionType.READY)
+    assert ready is not None
+    assert ready.reason == "Suspended"
+    assert not await loop.look(), "the others follow"

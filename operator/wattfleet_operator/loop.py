@@ -34,12 +34,16 @@ _OF_A_KIND_PER_LOOK = 256
 """Thousands that are due at the same time are looked at in portions, so that one that has changed comes first."""
 
 
+_AS_SOON_AS_POSSIBLE_S = 0.0
+_FIRST_OF_ALL_S = -1.0
+
+
 @dataclass(slots=True)
 class _Memory:
     """What the loop knows of one resource. due_s: when it is looked at next. failures: unforeseen ones in a row."""
 
     wish: object
-    due_s: float = 0.0
+    due_s: float = _FIRST_OF_ALL_S
     failures: int = 0
 
 
@@ -60,7 +64,7 @@ class Loop:
         """Something that belongs to this resource has changed: look at it again soon."""
         memory = self._memories.get((kind, name))
         if memory is not None:
-            memory.due_s = 0.0
+            memory.due_s = _FIRST_OF_ALL_S
 
     async def run(self) -> None:
         """Goes round until it is cancelled."""
@@ -77,7 +81,7 @@ class Loop:
             if self._woken.is_set():
                 self._woken.clear()
                 for memory in self._memories.values():
-                    memory.due_s = 0.0
+                    memory.due_s = min(memory.due_s, _AS_SOON_AS_POSSIBLE_S)
 
     async def look(self) -> bool:
         """Reconciles resources that have changed or are due: shards before the households that they carry.
