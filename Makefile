@@ -25,6 +25,7 @@ VICTORIA_METRICS := .cache/done/victoria-metrics
 BUN := .cache/bun/.made-from
 CANAILLE := .cache/canaille/.made-from
 PAGE := .cache/done/ui
+POSTGRESQL := .cache/postgresql/.made-from
 BASELINE := .cache/done/baseline
 CONTROL_PLANE := .cache/controlplane/.made-from
 COREDNS := .cache/coredns/.made-from
@@ -46,7 +47,7 @@ demo: $(PARTS) ## the whole service on this machine, with simulated homes; Ctrl-
 
 ##@ For developers
 .PHONY: test
-test: $(PARTS) chromium ## all tests, over the real parts and in a real browser (only some: TESTS="agent -k outbox")
+test: $(PARTS) $(POSTGRESQL) chromium ## all tests, over the real parts and in a real browser (only some: TESTS="agent -k outbox")
 	@echo "  · Tests: screenshots and other artefacts go to build/"
 	@exec env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" \
 		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest -n 2 --no-loadscope-reorder $(TESTS)
@@ -158,6 +159,9 @@ $(CANAILLE): setup/canaille.py setup/canaille.lock.txt setup/step.py | $(UV)
 PAGE_SOURCES := $(shell find ui_reflex -type f -not -path '*/.*' -not -path '*/tests/*' -not -path '*/external/*' -not -name '*.pyc')
 $(PAGE): setup/ui.py setup/step.py uv.lock $(PAGE_SOURCES) | $(ENVIRONMENT) $(BUN)
 	@$(STEP) setup/ui.py
+
+$(POSTGRESQL): setup/postgresql.py setup/debian_packages.py setup/debian_sources.py setup/step.py
+	@$(STEP) setup/postgresql.py
 
 chromium:
 	@$(STEP) setup/chromium.py

@@ -1,59 +1,17 @@
 """The gateway as the platform runs it: one process, told by its environment, ready when its door is open."""
 
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
-from gateway_provider import CLIENT_ID
+from gateway_process import get, program
 from wattfleet_gateway.settings import WrongSettings, read_settings
-from wattfleet_tenants.grants import SigningKeys
 from wattfleet_tenants.testing.programs import Program, free_port
 from wattfleet_tenants.testing.waiting import wait_until
 
 SAID_WITHIN_S = 10
-
-
-def get(url: str) -> httpx2.Response:
-    return httpx2.get(url, verify=False, timeout=5)
-
-
-@pytest.fixture
-def environment(tmp_path: Path, signing_keys: SigningKeys) -> dict[str, str]:
-    for name, text in (("key", signing_keys.private_pem), ("secret", "s" * 48), ("client", "the client's secret")):
-        (tmp_path / name).write_text(text)
-    port = free_port()
-    return {
-        **os.environ,
-        "WATTFLEET_PORT": str(port),
-        "WATTFLEET_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "WATTFLEET_DATABASE_URL": f"sqlite:///{tmp_path / 'data' / 'gateway.db'}",
-        "WATTFLEET_OIDC_ISSUER": f"http://127.0.0.1:{free_port()}",
-        "WATTFLEET_OIDC_CLIENT_ID": CLIENT_ID,
-        "WATTFLEET_OIDC_CLIENT_SECRET_FILE": str(tmp_path / "client"),
-        "WATTFLEET_SIGNING_KEY": str(tmp_path / "key"),
-        "WATTFLEET_FLEET_FOLDER": str(tmp_path / "fleet"),
-        "WATTFLEET_EDGE_CREDS": str(tmp_path / "edge"),
-        "WATTFLEET_SECRET_FILE": str(tmp_path / "secret"),
-        "WATTFLEET_HEALTH_PORT": str(free_port()),
-    }
-
-
-def program(environment: dict[str, str], log: Path, up: Callable[[], bool] | None = None) -> Program:
-    ready = f"http://127.0.0.1:{environment['WATTFLEET_HEALTH_PORT']}/readyz"
-
-    def answers() -> bool:
-        try:
-            return get(ready).status_code == 200
-        except httpx2.HTTPError:
-            return False
-
-    gateway = Program((sys.executable, "-m", "wattfleet_gateway", "serve"), log, up or answers)
-    gateway.env = environment
-    return gateway
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
-"""What is remembered: sessions that end in time, homes, names; and a database that comes up to date by itself."""
+"""What is remembered: sessions that end in time, homes, names; on SQLite and PostgreSQL alike."""
 
 import stat
+import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,22 +12,31 @@ from alembic.migration import MigrationContext
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, select
 from wattfleet_gateway.__main__ import main
+from wattfleet_gateway.database import open_database
 from wattfleet_gateway.migrations import migrate
 from wattfleet_gateway.sessions import IDLE_S, LIFETIME_S, Sessions
-from wattfleet_gateway.store import METADATA, Membership, SessionRow, Store, open_database
+from wattfleet_gateway.store import METADATA, Membership, SessionRow, Store
 from wattfleet_tenants.household import mint_household_id
 from wattfleet_tenants.socket import parse_socket_number
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'folder' / 'gateway.db'}"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    return request.getfixturevalue(f"{request.param}_url")
 
 
 @pytest.fixture
-def store(url: str):
+def store(url: str) -> Iterator[Store]:
+    yield from store_in(url)
+
+
+@pytest.fixture
+def sqlite(sqlite_url: str) -> Iterator[Store]:
+    yield from store_in(sqlite_url)
+
+
+def store_in(url: str) -> Iterator[Store]:
     engine = open_database(url)
-    migrate(engine)
     yield Store(engine)
     engine.dispose()
 
@@ -42,8 +53,9 @@ def test_migrating_again_changes_nothing(store: Store) -> None:
     assert store.ensure_user("issuer", "alice") == 1
 
 
-def test_a_new_database_is_its_owners_alone(url: str, store: Store) -> None:
-    path = Path(url.removeprefix("sqlite:///"))
+def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "gateway.db"
+    open_database(f"sqlite:///{path}").dispose()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -89,10 +101,10 @@ def test_sessions_that_are_over_are_removed_with_the_next_sign_in(store: Store) 
         assert len(session.exec(select(SessionRow)).all()) == 1
 
 
-def test_no_cookie_is_written_down(store: Store, url: str) -> None:
-    cookie = Sessions(store).start(store.ensure_user("issuer", "alice"), "token")
-    store.engine.dispose()
-    for file in Path(url.removeprefix("sqlite:///")).parent.iterdir():
+def test_no_cookie_is_written_down(sqlite: Store, sqlite_url: str) -> None:
+    cookie = Sessions(sqlite).start(sqlite.ensure_user("issuer", "alice"), "token")
+    sqlite.engine.dispose()
+    for file in Path(sqlite_url.removeprefix("sqlite:///")).parent.iterdir():
         assert cookie.encode() not in file.read_bytes()
 
 
@@ -154,8 +166,74 @@ def test_a_missing_setting_is_named_in_one_line(
     assert capsys.readouterr().err == "wattfleet_gateway: WATTFLEET_SECRET_FILE is not set\n"
 
 
-def test_sqlite_keeps_its_references(store: Store) -> None:
+def test_references_are_kept_and_an_error_tells_no_values(store: Store) -> None:
+    row = SessionRow(id="x", user_id=99, id_token="a person's token", seen_at_s=0, expires_at_s=0)
     with Session(store.engine) as session:
-        session.add(Membership(user_id=99, household_id="nothing"))
-        with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+        session.add(row)
+        with pytest.raises(IntegrityError) as refused:
             session.commit()
+    assert "foreign key" in str(refused.value).lower()
+    assert "a person's token" not in str(refused.value)
+
+
+def test_two_gateways_give_one_person_no_more_homes_than_allowed(store: Store, url: str) -> None:
+    beside = open_database(url)
+    alice, bob = (store.ensure_user("issuer", name) for name in ("alice", "bob"))
+
+    def wish(number: int) -> bool:
+        gateway, owner = (store, Store(beside))[number % 2], (alice, bob)[number % 3 == 0]
+        return gateway.wish_household(mint_household_id(), "A home", owner, "Europe/Paris", 0, most=3)
+
+    with ThreadPoolExecutor(16) as threads:
+        granted = sum(threads.map(wish, range(60)))
+    beside.dispose()
+    assert (granted, store.household_count(alice), store.household_count(bob)) == (6, 3, 3)
+
+
+def test_one_name_given_by_many_at_once_is_one_row(store: Store) -> None:
+    household, alice = mint_household_id(), store.ensure_user("issuer", "alice")
+
+    def name(number: int) -> None:
+        store.ensure_household(household, "Our house", alice)
+        store.name_socket(household, parse_socket_number(1), f"Lamp {number}")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(name, range(32)))
+    assert list(store.socket_names(household)) == [1]
+    assert store.household_count(alice) == 1
+
+
+def test_a_session_that_ends_while_it_is_used_is_no_error(store: Store) -> None:
+    clock = Clock()
+    sessions = Sessions(store, clock)
+    alice = store.ensure_user("issuer", "alice")
+    for _ in range(10):
+        cookie = sessions.start(alice, "token")
+        clock.now_s += 60
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda use, cookie=cookie: use(cookie), [sessions.find, sessions.end]))
+        assert sessions.find(cookie) is None
+
+
+WRONG_URLS = [
+    ("postgresql+psycopg2://me:sesame@db/homes", "names none that the gateway can use"),
+    ("mysql://me:sesame@db/homes", "names none that the gateway can use"),
+    ("postgresql://me:open@sesame@db/homes", "write one that belongs to the password as %40"),
+    ("postgresql://me:open@x/sesame@db/homes", "write one that belongs to the password as %40"),
+    ("postgresql://me@db:sesame/homes", "cannot be read"),
+    ("sesame", "cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), WRONG_URLS)
+def test_a_database_that_cannot_be_is_refused_without_telling_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str, sentence: str
+) -> None:
+    monkeypatch.setenv("WATTFLEET_DATABASE_URL", wrong)
+    assert main([*ADD, "alice", "--id", mint_household_id()]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert "sesame" not in said
+    with pytest.raises(ValueError, match="database's URL") as refused:
+        open_database(wrong)
+    assert "sesame" not in "".join(traceback.format_exception(refused.value))

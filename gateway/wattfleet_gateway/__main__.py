@@ -2,12 +2,14 @@
 
 import argparse
 import asyncio
+import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from wattfleet_tenants import grants
 from wattfleet_tenants.adapters.http_server import HttpServer
 from wattfleet_tenants.adapters.reader_client import ReaderClient
@@ -18,16 +20,20 @@ from wattfleet_tenants.telemetry import logs
 from wattfleet_tenants.telemetry.health import Health, serve_health
 
 from wattfleet_gateway.app import Ports, create_app
+from wattfleet_gateway.database import open_database, words
 from wattfleet_gateway.edge import NatsEdge
 from wattfleet_gateway.fleet import Fleet
 from wattfleet_gateway.fleet_folder import FolderFleet
 from wattfleet_gateway.front_door import REQUEST_ID_HEADER, request_id
 from wattfleet_gateway.migrations import migrate
 from wattfleet_gateway.settings import Settings, WrongSettings, database_url, read_settings
-from wattfleet_gateway.store import Store, open_database
+from wattfleet_gateway.store import Store
+
+logger = logging.getLogger(__name__)
 
 _GRANT_LIFETIME_S = 30
-_LOOK_AT_DATABASE_EVERY_S = 10
+_LOOK_AT_DATABASE_EVERY_S = 3
+_DATABASE_ANSWERS_WITHIN_S = 5
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (WrongSettings, ValueError) as error:
         print(f"wattfleet_gateway: {error}", file=sys.stderr)
         return 2
+    except OperationalError as error:
+        print(f"wattfleet_gateway: the database: {words(error)}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -58,10 +67,13 @@ async def serve(settings: Settings) -> None:
         NatsEdge(settings.edge_credentials) as edge,
         _fleet(settings, health) as fleet,
     ):
+        beating = asyncio.create_task(health.keep_beating())
+        await _until_the_database_is_there(health, settings.database_url)
         app = create_app(settings, Ports(fleet, ReaderClient(http, grant), edge))
         watching = asyncio.create_task(_watch(health, app.state.gateway.store))
         await HttpServer(app, settings.host, settings.port, lambda: health.ok("door")).serve()
         watching.cancel()
+        beating.cancel()
 
 
 @asynccontextmanager
@@ -77,17 +89,36 @@ async def _fleet(settings: Settings, health: Health) -> AsyncIterator[Fleet]:
         yield FolderFleet(ResourceFolder(settings.fleet_folder))
 
 
-async def _watch(health: Health, store: Store) -> None:
-    """Keeps `health` up to date; the loop that this runs in is the one that answers people."""
+async def _until_the_database_is_there(health: Health, url: str) -> None:
+    """Waits for a database that is away, as it does later on, and for another gateway that brings it up to date."""
+    engine = open_database(url)
     while True:
-        try:
-            await asyncio.to_thread(store.answer)
-            health.ok("database")
-        except SQLAlchemyError as error:
-            health.trouble("database", type(error).__name__)
-        for _ in range(_LOOK_AT_DATABASE_EVERY_S):
-            health.beat()
-            await asyncio.sleep(1)
+        if await _works(health, partial(migrate, engine)):
+            return engine.dispose()
+        await asyncio.sleep(_LOOK_AT_DATABASE_EVERY_S)
+
+
+async def _watch(health: Health, store: Store) -> None:
+    while True:
+        await _works(health, store.answer)
+        await asyncio.sleep(_LOOK_AT_DATABASE_EVERY_S)
+
+
+async def _works(health: Health, ask: Callable[[], None]) -> bool:
+    """Whether the database did what it was asked. `health` knows, even while it says nothing at all."""
+    asked = asyncio.create_task(asyncio.to_thread(ask))
+    await asyncio.wait([asked], timeout=_DATABASE_ANSWERS_WITHIN_S)
+    if not asked.done():
+        health.trouble("database", f"no answer within {_DATABASE_ANSWERS_WITHIN_S} s")
+    try:
+        await asked
+    except SQLAlchemyError as error:
+        if health.troubles.get("database") != words(error):
+            logger.warning("database unavailable", extra={"error": words(error)})
+        health.trouble("database", words(error))
+        return False
+    health.ok("database")
+    return True
 
 
 def add_household(asked: argparse.Namespace) -> None:

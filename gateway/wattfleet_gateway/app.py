@@ -21,6 +21,7 @@ from wattfleet_gateway import errors, sign_in
 from wattfleet_gateway.api import export, households, live, quarantine, readings, sockets
 from wattfleet_gateway.api import viewer as viewer_api
 from wattfleet_gateway.cookies import Cookies
+from wattfleet_gateway.database import open_database
 from wattfleet_gateway.edge import Edge
 from wattfleet_gateway.errors import documented
 from wattfleet_gateway.fleet import Fleet
@@ -32,7 +33,7 @@ from wattfleet_gateway.new_homes import NewHomes
 from wattfleet_gateway.readings import History
 from wattfleet_gateway.sessions import Sessions
 from wattfleet_gateway.settings import Settings
-from wattfleet_gateway.store import Store, open_database
+from wattfleet_gateway.store import Store
 from wattfleet_gateway.ui import Ui, page_policy
 from wattfleet_gateway.ui_socket import UiSocket
 from wattfleet_gateway.wiring import Gateway

@@ -14,8 +14,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from wattfleet_tenants.ports import BadRequest, Unavailable
+
+from wattfleet_gateway.database import words
 
 logger = logging.getLogger(__name__)
 
@@ -112,8 +116,17 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Unavailable)
     async def unavailable(_request: Request, error: Unavailable) -> Response:
         logger.warning("readings unavailable", extra={"error": str(error)})
-        detail = "The readings cannot be reached right now. Try again soon."
-        return problem_answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": _RETRY_AFTER_S})
+        return _try_again_soon("The readings cannot be reached right now. Try again soon.")
+
+    @app.exception_handler(OperationalError)
+    @app.exception_handler(NoConnection)
+    async def database_unavailable(_request: Request, error: SQLAlchemyError) -> Response:
+        logger.warning("database unavailable", extra={"error": words(error)})
+        return _try_again_soon("Wattfleet cannot look up whose homes are whose right now. Try again soon.")
+
+
+def _try_again_soon(detail: str) -> JSONResponse:
+    return problem_answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": _RETRY_AFTER_S})
 
 
 def _page(error: Problem) -> HTMLResponse:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlmodel import Session, col, delete
+from sqlmodel import Session, col, delete, update
 
 from wattfleet_gateway.store import SessionRow, Store, User
 
@@ -67,7 +67,8 @@ class Sessions:
             user = session.get_one(User, row.user_id)
             signed_in = SignedIn(row.id, row.user_id, user.name)
             if now_s - row.seen_at_s >= _SEEN_EVERY_S:
-                row.seen_at_s = now_s
+                # No error when it was ended at this very moment.
+                session.exec(update(SessionRow).where(col(SessionRow.id) == session_id).values(seen_at_s=now_s))
                 session.commit()
             return signed_in
 

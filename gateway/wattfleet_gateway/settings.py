@@ -89,8 +89,15 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def database_url(environment: Mapping[str, str] = os.environ) -> str:
-    """Where users and households are kept: all that the admin commands need. Raises WrongSettings."""
-    return _text(environment, "WATTFLEET_DATABASE_URL")
+    """Where users and households are kept: all that the admin commands need. Raises WrongSettings.
+
+    A URL with a password in it comes from a file.
+    """
+    if not environment.get("WATTFLEET_DATABASE_URL_FILE"):
+        return _text(environment, "WATTFLEET_DATABASE_URL")
+    if environment.get("WATTFLEET_DATABASE_URL"):
+        raise WrongSettings("set one of WATTFLEET_DATABASE_URL and WATTFLEET_DATABASE_URL_FILE")
+    return _file(environment, "WATTFLEET_DATABASE_URL_FILE").read_text().strip()
 
 
 def _text(environment: Mapping[str, str], name: str) -> str:

@@ -5,18 +5,17 @@ else. Of a session's cookie only a hash is kept. Readings are not here; they liv
 and short, so endpoints that use them are plain functions, which the framework runs in threads.
 """
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Engine, ForeignKey, MetaData, UniqueConstraint, event, make_url, text
+from sqlalchemy import BigInteger, Engine, ForeignKey, MetaData, UniqueConstraint, text
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Column, Field, Session, SQLModel, col, create_engine, delete, func, select, update
+from sqlmodel import Column, Field, Session, SQLModel, col, delete, func, select, update
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.socket import SocketNumber
 
-_BUSY_TIMEOUT_MS = 5_000
+Outcome = TypeVar("Outcome")
+
 # Constraints get names from this, so that a later migration can change them on every database.
 _NAMES = {"ix": "ix_%(column_0_label)s", "uq": "uq_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
 _NAMES["fk"] = "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s"
@@ -89,27 +88,6 @@ class Wish(_Table, table=True):
 METADATA = _Table.metadata
 
 
-def open_database(url: str) -> Engine:
-    """An engine for `url`. A new SQLite file is readable by its owner only, since sessions are in it."""
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-        _create_private_file(make_url(url).database)
-        event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def _create_private_file(database: str | None) -> None:
-    if database and database != ":memory:":
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(database, os.O_CREAT | os.O_RDWR, 0o600))
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # WAL: people read while somebody is written. SQLite checks foreign keys only when asked to.
-    for pragma in ("journal_mode = WAL", "foreign_keys = ON", f"busy_timeout = {_BUSY_TIMEOUT_MS}"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
 class Store:
     """Questions and changes about people and homes, one transaction each."""
 
@@ -123,10 +101,7 @@ class Store:
 
     def ensure_user(self, issuer: str, subject: str, name: str = "") -> int:
         """The number of that person, who is remembered from now on; a name that is given replaces the old one."""
-        try:
-            return self._ensured_user(issuer, subject, name)
-        except IntegrityError:  # two first sign-ins at once: the other was quicker
-            return self._ensured_user(issuer, subject, name)
+        return _again_when_beaten(lambda: self._ensured_user(issuer, subject, name))
 
     def _ensured_user(self, issuer: str, subject: str, name: str) -> int:
         with Session(self.engine) as session:
@@ -159,6 +134,9 @@ class Store:
 
     def ensure_household(self, household: HouseholdId, name: str, owner: int) -> None:
         """Remembers or renames a household, and lets `owner` see it."""
+        _again_when_beaten(lambda: self._ensure_household(household, name, owner))
+
+    def _ensure_household(self, household: HouseholdId, name: str, owner: int) -> None:
         with Session(self.engine) as session:
             session.merge(HouseholdRow(id=household, name=name))
             session.flush()
@@ -214,6 +192,9 @@ class Store:
 
     def name_socket(self, household: HouseholdId, number: SocketNumber, name: str) -> None:
         """From now on the household calls that socket `name`."""
+        _again_when_beaten(lambda: self._name_socket(household, number, name))
+
+    def _name_socket(self, household: HouseholdId, number: SocketNumber, name: str) -> None:
         with Session(self.engine) as session:
             session.merge(SocketRow(household_id=household, number=number, name=name))
             session.commit()
@@ -223,6 +204,14 @@ class Store:
         with Session(self.engine) as session:
             session.exec(delete(SessionRow).where(col(SessionRow.expires_at_s) <= expired_by_s))
             session.commit()
+
+
+def _again_when_beaten(change: Callable[[], Outcome]) -> Outcome:
+    """Two that add the same row at once: the slower one finds it there and goes on from it."""
+    try:
+        return change()
+    except IntegrityError:
+        return change()
 
 
 def _household_count(session: Session, user_id: int) -> int:

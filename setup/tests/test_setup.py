@@ -12,6 +12,7 @@ import baseline
 import bun
 import debian_packages
 import npm_registry
+import postgresql
 import pytest
 import step
 import uv
@@ -198,3 +199,54 @@ def test_without_apt_the_baseline_says_what_is_missing(
     with pytest.raises(SystemExit, match="1"):
         baseline.main()
     assert "this machine has no apt" in capsys.readouterr().out
+
+
+def make_server(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name in postgresql.PROGRAMS:
+        (folder / name).write_text(f'#!/bin/sh\necho {name} "$LD_LIBRARY_PATH" "$@"\n')
+        (folder / name).chmod(0o755)
+
+
+def test_of_several_postgresql_servers_the_newest_whole_one_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("9.6", "15", "17"):
+        make_server(tmp_path / version / "bin")
+    (tmp_path / "17" / "bin" / "initdb").unlink()
+    assert postgresql.own_server(tmp_path) == tmp_path / "15" / "bin"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert postgresql.own_server(tmp_path / "none") is None
+
+
+def test_an_unpacked_postgresql_finds_its_libraries_wherever_it_is_moved_to(tmp_path: Path) -> None:
+    make_server(tmp_path / "new" / "usr" / "lib" / "postgresql" / "15" / "bin")
+    library = tmp_path / "new" / "usr" / "lib" / "some-linux" / "libpq.so.5.15"
+    library.parent.mkdir()
+    library.touch()
+    postgresql.write_programs(tmp_path / "new")
+    place = (tmp_path / "new").rename(tmp_path / "place")
+    said = subprocess.run([place / "bin" / "initdb", "a b"], capture_output=True, text=True, check=True).stdout
+    name, libraries, arguments = said.strip().split(" ", 2)
+    assert (name, arguments) == ("initdb", "a b")
+    assert Path(libraries).resolve() == place / "usr" / "lib" / "some-linux"
+
+
+@pytest.mark.parametrize(
+    ("package", "is_needed"),
+    [("libc6", False), ("libc-l10n", False), ("libllvm14", False), ("libjson-perl", False), ("libperl5.36", False),
+     ("libpq5", True), ("libcom-err2", True), ("libcrypt1", True), ("libldap-2.5-0", True)],
+)  # fmt: skip
+def test_of_a_postgresqls_libraries_only_what_it_runs_with_is_fetched(package: str, is_needed: bool) -> None:
+    assert (postgresql.NOT_NEEDED.fullmatch(package) is None) is is_needed
+
+
+def test_without_apt_a_postgresql_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(postgresql, "HOME", tmp_path / "postgresql")
+    monkeypatch.setattr(postgresql, "own_server", lambda: None)
+    with pytest.raises(SystemExit, match="1"):
+        postgresql.main()
+    assert "`postgres` and `initdb` on PATH" in capsys.readouterr().out
