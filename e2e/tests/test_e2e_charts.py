@@ -219,6 +219,12 @@ REFUSED = [
     (PLATFORM, ["gateway.enabled=true", "gateway.publicUrl=https://home.example"], r"needs gateway\.oidc\.issuer"),
     (PLATFORM, ["gateway.publicUrl=https://home.example/"], r"/gateway/publicUrl.*does not match pattern"),
     (PLATFORM, ["gateway.database.url=postgresql://me:secret@db/homes"], r"/gateway/database/url.*does not match"),
+    (
+        PLATFORM,
+        ["gateway.database.url=postgresql://me@db/homes?password=secret"],
+        r"/gateway/database/url.*'not' failed",
+    ),
+    (PLATFORM, ["gateway.database.url=mysql://me@db/homes"], r"/gateway/database/url.*does not match"),
     (PLATFORM, ["ui.replicas=2"], r"ui\.replicas above 1 needs ui\.redis"),
     (PLATFORM, ["nats.service.nodePort=30422"], r"needs nats\.service\.type NodePort"),
     (AGENT, [], r"say who this home is"),
@@ -239,7 +245,7 @@ def test_wrong_values_are_refused_with_what_is_wrong(helm: Helm, chart: Path, wr
 
 
 def test_a_thing_said_twice_is_refused(helm: Helm) -> None:
-    twice = ["--set=gateway.database.url=sqlite:////a.db", "--set=gateway.database.existingSecret=db"]
+    twice = ["--set=gateway.database.url=postgresql://me@db/homes", "--set=gateway.database.existingSecret=db"]
     with pytest.raises(HelmRefuses, match="takes url or existingSecret, not both"):
         helm("template", "home", PLATFORM, *twice)
     with pytest.raises(HelmRefuses, match="takes existingSecret or value, not both"):
@@ -249,6 +255,18 @@ def test_a_thing_said_twice_is_refused(helm: Helm) -> None:
 def test_several_gateways_on_sqlite_are_refused(helm: Helm) -> None:
     with pytest.raises(HelmRefuses, match="SQLite is one process's"):
         helm("template", "home", PLATFORM, "-f", PAGE, "--set=gateway.replicas=2")
+
+
+def test_a_databases_password_is_mounted_and_in_no_specification(helm: Helm) -> None:
+    objects = helm.render(PLATFORM, "-f", ROOT / "e2e" / "values" / "platform-large.yaml")
+    pod = named(objects, "Deployment", "home-gateway")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    told = environment_of(container)
+    assert "WATTFLEET_DATABASE_URL" not in told
+    (mounted,) = [volume["secret"] for volume in pod["volumes"] if volume["name"] == "database"]
+    assert (mounted["secretName"], mounted["items"]) == ("gateway-database", [{"key": "url", "path": "url"}])
+    (place,) = [mount for mount in container["volumeMounts"] if mount["name"] == "database"]
+    assert told["WATTFLEET_DATABASE_URL_FILE"] == f"{place['mountPath']}/url"
 
 
 def test_a_text_that_is_no_home_file_is_refused(helm: Helm) -> None:
