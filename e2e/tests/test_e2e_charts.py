@@ -12,7 +12,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from wattfleet_e2e.control_plane import CommandFailed, ControlPlane
+from wattfleet_e2e.helm import Helm, HelmRefuses
 from wattfleet_e2e.rights import GATEWAY, OPERATOR, Rights, pairs
 from wattfleet_operator.adapters.folder_vault import FolderVault
 from wattfleet_operator.adapters.nats_accounts import accounts_configuration
@@ -51,36 +51,9 @@ HOME = '{"household": "h", "shard": "s", "servers": [], "credentials": "c", "com
 Object = dict[str, Any]
 
 
-class HelmRefuses(Exception):
-    """Helm ended with an error; the text is what it said."""
-
-
-@dataclass(frozen=True)
-class Helm:
-    """Helm with folders of its own, on one cluster."""
-
-    kubeconfig: Path
-    folder: Path
-
-    def __call__(self, *arguments: str | Path) -> str:
-        """What it prints; raises HelmRefuses."""
-        places = {f"HELM_{kind}_HOME": str(self.folder / kind) for kind in ("CACHE", "CONFIG", "DATA")}
-        environment = {**os.environ, **places, "KUBECONFIG": str(self.kubeconfig)}
-        command = [str(PROGRAMS / "helm"), *map(str, arguments)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise HelmRefuses(done.stderr)
-        return done.stdout
-
-    def render(self, chart: Path, *arguments: str | Path) -> list[Object]:
-        """The objects that a release called `home` would be of."""
-        text = self("template", "home", chart, *arguments)
-        return [found for found in yaml.safe_load_all(text) if found]
-
-
 @pytest.fixture(scope="module")
 def helm(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    return Helm(cluster.kubeconfig, tmp_path_factory.mktemp("helm"))
+    return Helm(PROGRAMS / "helm", cluster.kubeconfig, tmp_path_factory.mktemp("helm"))
 
 
 @pytest.fixture
@@ -502,7 +475,7 @@ def test_the_gateway_sees_no_key_and_touches_no_workload(cluster: ControlPlane, 
 
 
 def make_what_the_operator_keeps(cluster: ControlPlane, namespace: str) -> None:
-    for name in ("nats", "nats-server", "signing", "gateway", "edge"):
+    for name in ("nats", "nats-routes", "nats-server", "signing", "gateway", "edge"):
         text = {"key": base64.b64encode(secrets.token_bytes(16)).decode()}
         metadata = {"name": f"wattfleet-{name}", "namespace": namespace}
         cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": text})

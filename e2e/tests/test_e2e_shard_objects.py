@@ -167,7 +167,9 @@ async def test_of_a_deleted_shard_nothing_is_left(shards: Shards) -> None:
     shards.cluster.kubectl("delete", "shard", "s1", "--wait=false")
     await seen(lambda: not shards.objects("s1"), WITHIN_S, "its objects are gone")
     names = shards.cluster.kubectl("get", "secrets", "-n", shards.namespace, "-o", "name").split()
-    assert sorted(names) == [f"secret/wattfleet-{kept}" for kept in ("gateway", "nats", "nats-server", "signing")]
+    assert sorted(names) == [
+        f"secret/wattfleet-{kept}" for kept in ("gateway", "nats", "nats-routes", "nats-server", "signing")
+    ]
 
 
 async def test_a_tenant_of_a_cluster_of_stores_has_an_account_for_good_and_no_store(shards: Shards) -> None:

@@ -26,6 +26,8 @@ from wattfleet_operator.tasks import first_ends
 
 NATS_ACCOUNTS = "nats-server/accounts.conf"
 """What the chart's NATS servers include in their configuration; they wait for it."""
+NATS_ROUTES = "nats-routes/password"
+"""By this the chart's NATS servers know each other, if there are several."""
 _RESOLVER = "/data/resolver"
 _GATEWAY_SECRET = "gateway/secret"  # noqa: S105 (a name in the vault)
 
@@ -79,6 +81,7 @@ class ClusterOperator:
         """What NATS and the gateway wait for is there, and what the cluster holds is known."""
         configuration = await accounts_configuration(NatsIdentities(self.vault), _RESOLVER)
         await self.vault.keep(NATS_ACCOUNTS, lambda: configuration)
+        await self.vault.keep(NATS_ROUTES, lambda: secrets.token_hex(32))
         await ensure_signing_keys(self.vault)
         await self.vault.keep(_GATEWAY_SECRET, lambda: secrets.token_urlsafe(48))
         await asyncio.gather(self.resources.load(), self.homes.load(), self.objects.load())

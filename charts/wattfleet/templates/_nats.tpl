@@ -24,9 +24,7 @@ cluster {
   name: wattfleet
   listen: "0.0.0.0:6222"
   routes: $ROUTES
-  {{- if $nats.routes.existingSecret }}
   authorization: $ROUTES_AUTHORIZATION
-  {{- end }}
 }
 {{- end }}
 {{- end }}
