@@ -21,6 +21,9 @@ from wattfleet_operator.adapters.nats_identities import NatsIdentities
 from wattfleet_operator.errors import NotYet
 
 _TIMEOUT_S = 5.0
+_PING_EVERY_S = 5
+_LOST_PINGS = 2
+"""A server that went with its node closes nothing: after three such intervals the connection to it is given up."""
 
 
 class NatsConnections:
@@ -103,6 +106,8 @@ class NatsConnections:
                 max_reconnect_attempts=1,  # counts first attempts, too: by default it would try for two minutes
                 reconnect_time_wait=0,
                 connect_timeout=2,
+                ping_interval=_PING_EVERY_S,
+                max_outstanding_pings=_LOST_PINGS,
                 error_cb=_quietly,
             )
         except BaseException:
