@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from operator_fakes import NOW, S1, FakeWorld, shard, wish
+from prometheus_client import REGISTRY
 from wattfleet_operator.adapters.folder_resources import FolderResources
 from wattfleet_operator.errors import NotYet, Refused
 from wattfleet_operator.household import ERASED_AGAIN_AFTER
@@ -167,6 +169,41 @@ async def test_a_household_that_waits_is_looked_at_again_when_its_time_has_come(
     fleet.folder.apply(wish(household))
     await fleet.household_is(household, "Ready")
     assert len(asked) >= 3
+
+
+async def test_what_is_touched_while_it_is_looked_at_is_looked_at_once_more(household: HouseholdId) -> None:
+    fake, looks = FakeWorld(), 0
+    fake.resources.add(wish(household))
+    loop, assign = Loop(fake.world), fake.broker.assign
+
+    async def assigned(shard_id: ShardId, wanted: HouseholdId) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            loop.touch("Household", wanted)
+        await assign(shard_id, wanted)
+
+    fake.broker.assign = assigned  # type: ignore[method-assign]
+    for _ in range(4):
+        await loop.look()
+    assert looks == 2
+
+
+async def test_what_vanished_keeps_the_loop_from_its_rest_no_more(household: HouseholdId) -> None:
+    """Whoever takes the finalizer away lets a household go unseen."""
+    fake = FakeWorld()
+    fake.resources.add(wish(household))
+    loop, due = (
+        Loop(fake.world, sweep_every_s=0.0),
+        partial(REGISTRY.get_sample_value, "wattfleet_operator_due_resources"),
+    )
+    await loop.look()
+    await loop.look()
+    assert due() == 2, "it and its shard"
+    fake.resources.kept.pop(household)
+    await loop.look()
+    await loop.look()
+    assert due() == 1
 
 
 def test_deleting_is_a_wish_like_any_other(tmp_path: Path, household: HouseholdId) -> None:

@@ -6,6 +6,7 @@ pause of its own, and hides none of the others. This is the only place that turn
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -94,7 +95,10 @@ class Loop:
             return False
         left = await self._each(self._resources.shards(), shards.reconcile)
         left += await self._each(self._resources.households(), households.reconcile)
-        metrics.count_ready([*self._resources.shards(), *self._resources.households()])
+        there: list[Household | Shard] = [*self._resources.shards(), *self._resources.households()]
+        for vanished in self._memories.keys() - {_key(resource) for resource in there}:
+            del self._memories[vanished]
+        metrics.count_ready(there)
         return left > 0
 
     async def _each(
@@ -117,7 +121,7 @@ class Loop:
 
     def _memory(self, resource: Household | Shard) -> _Memory:
         """What is known of `resource`; it is due at once when it is new or its wish has changed."""
-        key = (resource.kind, resource.metadata.name)
+        key = _key(resource)
         wish = (resource.spec, resource.metadata.deletion_timestamp is not None)
         memory = self._memories.get(key)
         if memory is None or memory.wish != wish:
@@ -128,6 +132,7 @@ class Loop:
         self, resource: Resource, memory: _Memory, reconcile: Callable[[Resource, World], Awaitable[Status]]
     ) -> None:
         """Looks at one resource. Whatever goes wrong, its own report included, is a matter of this one alone."""
+        memory.due_s = math.inf  # whoever touches it from now on has it looked at once more
         try:
             try:
                 with metrics.reconciling(resource.kind):
@@ -136,18 +141,18 @@ class Loop:
                 self._put_off(resource, memory, error)
                 await self._report_failure(resource, error)
                 return
-            memory.failures, memory.due_s = 0, monotonic() + _SWEEP_EVERY_S[resource.kind]
+            memory.failures, memory.due_s = 0, min(memory.due_s, monotonic() + _SWEEP_EVERY_S[resource.kind])
             if resource.metadata.deletion_timestamp is None:
                 await self._report(resource, status)
             else:
-                self._memories.pop((resource.kind, resource.metadata.name))
+                self._memories.pop(_key(resource))
                 logger.info("deleted", extra=_names(resource))
         except Exception as error:
             self._put_off(resource, memory, error)
 
     def _put_off(self, resource: Household | Shard, memory: _Memory, error: Exception) -> None:
         memory.failures = 0 if isinstance(error, NotYet | Refused) else memory.failures + 1
-        memory.due_s = monotonic() + _pause_s(error, memory.failures)
+        memory.due_s = min(memory.due_s, monotonic() + _pause_s(error, memory.failures))
         _log(resource, error)
 
     async def _report_failure(self, resource: Household | Shard, error: Exception) -> None:
@@ -199,6 +204,10 @@ def _log(resource: Household | Shard, error: Exception) -> None:
         logger.info("not yet", extra={**_names(resource), "reason": error.reason, "detail": error.message})
     else:
         logger.error("reconcile failed", extra=_names(resource), exc_info=error)
+
+
+def _key(resource: Household | Shard) -> tuple[str, str]:
+    return resource.kind, resource.metadata.name
 
 
 def _names(resource: Household | Shard) -> dict[str, str]:
