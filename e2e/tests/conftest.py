@@ -1,6 +1,7 @@
-"""One control plane for all stories that need no node (tier 1), and one cluster for those that do (tier 2).
+"""A control plane for the stories that need no node (tier 1), and a cluster for those that do (tier 2).
 
-What a machine cannot do is skipped with its reason, unless E2E_TIERS names the tier: then it is a failure.
+Which, says `wattfleet_e2e/provider.py`. What cannot be told is skipped with its reason, and counted; a tier that
+E2E_TIERS names and of which nothing is told is a failure.
 """
 
 import os
@@ -8,34 +9,97 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from wattfleet_e2e.control_plane import ControlPlane
-from wattfleet_e2e.nodes import Cluster, Programs, why_not
+from wattfleet_e2e.capabilities import PodCluster
+from wattfleet_e2e.given import InUse, remove_traces
+from wattfleet_e2e.kube_api import KubeApi
+from wattfleet_e2e.nodes import Programs
+from wattfleet_e2e.provider import Machine, NoProvider, Provider, choose
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ROOT / ".cache" / "controlplane"
-OTHER_PROGRAMS = ROOT / ".cache" / "coredns"
+PROGRAMS = Programs(ROOT / ".cache" / "controlplane", ROOT / ".cache" / "coredns")
 DEFINITIONS = ROOT / "charts" / "wattfleet-crds" / "templates"
+PROMISED = {int(tier) for tier in os.environ.get("E2E_TIERS", "").split(",") if tier}
+TIER = "tier"
+CHOSEN = pytest.StashKey[Provider]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One provider for the whole run; a run that cannot have it does not begin."""
+    try:
+        config.stash[CHOSEN] = choose(PROGRAMS, Machine(os.environ))
+    except NoProvider as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Remembers of which tier a story is, and begins with the second, which takes longest."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        tier = 2 if "nodes" in fixtures else 1 if "cluster" in fixtures else 0
+        item.user_properties.append((TIER, tier))
+    items.sort(key=lambda item: -dict(item.user_properties)[TIER])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before anything is started for it."""
+    needed = [one for mark in item.iter_markers("needs") for one in mark.args]
+    if reason := item.config.stash[CHOSEN].lacks(needed):
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane that knows our resources."""
-    with ControlPlane(PROGRAMS, tmp_path_factory.mktemp("control-plane")) as cluster:
-        cluster.kubectl("apply", "--server-side", "-f", str(DEFINITIONS))
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
-        yield cluster
+def provider(pytestconfig: pytest.Config) -> Provider:
+    return pytestconfig.stash[CHOSEN]
 
 
 @pytest.fixture(scope="session")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster of three nodes."""
-    programs = Programs(PROGRAMS, OTHER_PROGRAMS)
-    if reason := why_not(programs):
-        if "2" in os.environ.get("E2E_TIERS", "").split(","):
+def cluster_with_nodes(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodCluster]:
+    if reason := provider.why_no_nodes:
+        if 2 in PROMISED:
             pytest.fail(reason)
         pytest.skip(reason)
-    with Cluster(programs, tmp_path_factory.mktemp("nodes")) as cluster:
+    try:
+        with provider.with_nodes(tmp_path_factory.mktemp("nodes")) as cluster:
+            yield cluster
+    except InUse as error:
+        pytest.exit(str(error), returncode=1)
+
+
+@pytest.fixture(scope="session")
+def some_cluster(
+    request: pytest.FixtureRequest, provider: Provider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KubeApi]:
+    """Without nodes, if the provider has such a thing."""
+    if provider.without_nodes is None:
+        yield request.getfixturevalue("cluster_with_nodes").api
+        return
+    with provider.without_nodes(tmp_path_factory.mktemp("control-plane")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(some_cluster: KubeApi, provider: Provider) -> KubeApi:
+    """The API of a cluster that knows our resources."""
+    if provider.without_nodes is None:
+        remove_traces(some_cluster)
+    some_cluster.kubectl("apply", "--server-side", "-f", str(DEFINITIONS))
+    some_cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(DEFINITIONS))
+    return some_cluster
+
+
+@pytest.fixture(scope="module")
+def nodes(cluster_with_nodes: PodCluster, provider: Provider) -> PodCluster:
+    """A cluster that runs pods, and in which nothing of Wattfleet is."""
+    if provider.without_nodes is None:
+        remove_traces(cluster_with_nodes.api)
+    return cluster_with_nodes
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run that told nothing of what it promised has failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and broken_promises(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -56,6 +120,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{took_s.get(story, 0):7.1f} s  {ending:8}  {about}: {what}")
     counts = {word: sum(ending.startswith(word) for ending in ended.values()) for word in ("told", "FAILED", "skipped")}
     terminalreporter.write_line(", ".join(f"{count} {word}" for word, count in counts.items()))
+    for tier in broken_promises(terminalreporter):
+        terminalreporter.write_line(f"FAILED: E2E_TIERS promises tier {tier}, and every story of it was skipped")
+
+
+def broken_promises(reporter: pytest.TerminalReporter) -> set[int]:
+    """The tiers that were promised and begun, and of which nothing was told."""
+    tiers: dict[str, set[int]] = {
+        outcome: {dict(report.user_properties)[TIER] for report in reporter.stats.get(outcome, [])}
+        for outcome in ("passed", "failed", "error", "skipped")
+    }
+    return (PROMISED & tiers.pop("skipped")) - set().union(*tiers.values())
 
 
 def _ending(outcome: str, report: pytest.TestReport) -> str:

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from wattfleet_e2e.control_plane import CommandFailed, ControlPlane
 from wattfleet_e2e.helm import Helm, HelmRefuses
+from wattfleet_e2e.kube_api import CommandFailed, KubeApi
 from wattfleet_e2e.rights import GATEWAY, OPERATOR, Rights, pairs
 from wattfleet_operator.adapters.folder_vault import FolderVault
 from wattfleet_operator.adapters.nats_accounts import accounts_configuration
@@ -41,6 +41,8 @@ PROGRAMS = ROOT / ".cache" / "helm"
 SCHEMAS = ROOT / ".cache" / "kubernetes-schemas"
 CHARTS = ROOT / "charts"
 PLATFORM, AGENT, DEFINITIONS = CHARTS / "wattfleet", CHARTS / "wattfleet-agent", CHARTS / "wattfleet-crds"
+# Of this platform nothing of ours runs, even where there are nodes that have its images.
+IDLE = (PLATFORM, "--set=images.registry=nowhere.invalid")
 VALUES = sorted((ROOT / "e2e" / "values").glob("*.yaml"))
 VERSIONS = ("1.31.14", "1.34.4", "1.36.3")
 PAGE = ROOT / "e2e" / "values" / "platform-page.yaml"
@@ -52,12 +54,12 @@ Object = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def helm(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+def helm(cluster: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Helm:
     return Helm(PROGRAMS / "helm", cluster.kubeconfig, tmp_path_factory.mktemp("helm"))
 
 
 @pytest.fixture
-def namespace(cluster: ControlPlane) -> Iterator[str]:
+def namespace(cluster: KubeApi) -> Iterator[str]:
     """A namespace with the strictest pod security."""
     name = f"charts-{secrets.token_hex(4)}"
     strictest = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
@@ -68,8 +70,8 @@ def namespace(cluster: ControlPlane) -> Iterator[str]:
 
 @pytest.fixture
 def release(helm: Helm, namespace: str) -> Iterator[str]:
-    """The platform as it is without any values; returns its namespace, which is its name as well."""
-    helm("install", namespace, PLATFORM, "--namespace", namespace)
+    """The platform as it is with hardly any values; returns its namespace, which is its name as well."""
+    helm("install", namespace, *IDLE, "--namespace", namespace)
     yield namespace
     helm("uninstall", namespace, "--namespace", namespace, "--ignore-not-found")
 
@@ -91,12 +93,12 @@ def pods_of(objects: list[Object]) -> list[Object]:
     return bare + [found["spec"]["template"]["spec"] for found in objects if "template" in found.get("spec", {})]
 
 
-def found(cluster: ControlPlane, kind: str, namespace: str) -> list[Object]:
+def found(cluster: KubeApi, kind: str, namespace: str) -> list[Object]:
     items: list[Object] = json.loads(cluster.kubectl("get", kind, "-n", namespace, "-o", "json"))["items"]
     return items
 
 
-def kept(cluster: ControlPlane, namespace: str) -> Mapping[str, object]:
+def kept(cluster: KubeApi, namespace: str) -> Mapping[str, object]:
     """Who each Secret and disk of a platform is, and what each Secret holds."""
     mine = [one for one in found(cluster, "secrets", namespace) if one["type"] == "Opaque"]
     disks = found(cluster, "persistentvolumeclaims", namespace)
@@ -137,7 +139,7 @@ def conform(version: str, manifests: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 def test_the_api_server_takes_all_of_it_without_a_warning(
-    cluster: ControlPlane, helm: Helm, namespace: str, values: Path
+    cluster: KubeApi, helm: Helm, namespace: str, values: Path
 ) -> None:
     if values.stem == "agent-host-path":
         no_rules = ["pod-security.kubernetes.io/enforce-", "pod-security.kubernetes.io/warn-"]
@@ -147,14 +149,14 @@ def test_the_api_server_takes_all_of_it_without_a_warning(
 
 
 def test_a_folder_of_the_node_is_not_for_a_namespace_with_pod_security(
-    cluster: ControlPlane, helm: Helm, namespace: str
+    cluster: KubeApi, helm: Helm, namespace: str
 ) -> None:
     objects = helm.render(AGENT, "-f", ROOT / "e2e" / "values" / "agent-host-path.yaml", "--namespace", namespace)
     with pytest.raises(CommandFailed, match="hostPath"):
         dry_run(cluster, namespace, objects)
 
 
-def dry_run(cluster: ControlPlane, namespace: str, objects: list[Object]) -> None:
+def dry_run(cluster: KubeApi, namespace: str, objects: list[Object]) -> None:
     """Raises CommandFailed for what the API server refuses or warns of."""
     how = ("--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors")
     elsewhere = [one for one in objects if "namespace" in one["metadata"]]
@@ -327,33 +329,33 @@ def test_helm_test_succeeds_only_when_the_part_is_ready(helm: Helm) -> None:
         server.server_close()
 
 
-def test_the_examples_are_taken(cluster: ControlPlane) -> None:
+def test_the_examples_are_taken(cluster: KubeApi) -> None:
     examples = ROOT / "examples"
     cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "-f", str(examples))
     Shard.model_validate(yaml.safe_load((examples / "shard.yaml").read_text()))
     Household.model_validate(yaml.safe_load((examples / "household.yaml").read_text()))
 
 
-def test_an_upgrade_and_a_rollback_keep_keys_and_disks(cluster: ControlPlane, helm: Helm, release: str) -> None:
+def test_an_upgrade_and_a_rollback_keep_keys_and_disks(cluster: KubeApi, helm: Helm, release: str) -> None:
     make_what_the_operator_keeps(cluster, release)
     wait_until(lambda: f"data-{release}-nats-0" in kept(cluster, release), SEEN_WITHIN_S, "NATS has a disk")
     before = kept(cluster, release)
-    helm("upgrade", release, PLATFORM, "--namespace", release, "-f", PAGE, "--set=logLevel=DEBUG")
+    helm("upgrade", release, *IDLE, "--namespace", release, "-f", PAGE, "--set=logLevel=DEBUG")
     with_page = kept(cluster, release)
     assert with_page.keys() - before.keys() == {f"{release}-gateway"}
     helm("rollback", release, "1", "--namespace", release)
     assert kept(cluster, release) == with_page
     names = {one["metadata"]["name"] for one in found(cluster, "deployments", release)}
     assert names == {f"{release}-operator"}
-    helm("upgrade", release, PLATFORM, "--namespace", release, "-f", PAGE)
+    helm("upgrade", release, *IDLE, "--namespace", release, "-f", PAGE)
     assert kept(cluster, release) == with_page
 
 
 def test_uninstalled_it_leaves_the_definitions_the_keys_and_the_disks(
-    cluster: ControlPlane, helm: Helm, release: str
+    cluster: KubeApi, helm: Helm, release: str
 ) -> None:
     make_what_the_operator_keeps(cluster, release)
-    helm("upgrade", release, PLATFORM, "--namespace", release, "-f", PAGE)
+    helm("upgrade", release, *IDLE, "--namespace", release, "-f", PAGE)
     wait_until(lambda: f"data-{release}-nats-0" in kept(cluster, release), SEEN_WITHIN_S, "NATS has a disk")
     before = kept(cluster, release)
     assert before.keys() >= {"wattfleet-nats", f"data-{release}-nats-0", f"{release}-gateway"}
@@ -366,28 +368,28 @@ def test_uninstalled_it_leaves_the_definitions_the_keys_and_the_disks(
         assert found(cluster, kind, release) == []
 
 
-def test_an_agents_outbox_stays_when_it_is_uninstalled(cluster: ControlPlane, helm: Helm, namespace: str) -> None:
+def test_an_agents_outbox_stays_when_it_is_uninstalled(cluster: KubeApi, helm: Helm, namespace: str) -> None:
     helm("install", "home", AGENT, "--namespace", namespace, "-f", ROOT / "e2e" / "values" / "agent-k3s.yaml")
     assert kept(cluster, namespace).keys() == {"home-agent-home", "home-agent-outbox"}
     helm("uninstall", "home", "--namespace", namespace)
     assert kept(cluster, namespace).keys() == {"home-agent-outbox"}
 
 
-def test_what_was_left_is_taken_up_again(cluster: ControlPlane, helm: Helm, release: str) -> None:
-    helm("upgrade", release, PLATFORM, "--namespace", release, "-f", PAGE)
+def test_what_was_left_is_taken_up_again(cluster: KubeApi, helm: Helm, release: str) -> None:
+    helm("upgrade", release, *IDLE, "--namespace", release, "-f", PAGE)
     before = kept(cluster, release)
     helm("uninstall", release, "--namespace", release)
-    helm("install", release, PLATFORM, "--namespace", release, "-f", PAGE)
+    helm("install", release, *IDLE, "--namespace", release, "-f", PAGE)
     assert kept(cluster, release)[f"{release}-gateway"] == before[f"{release}-gateway"]
 
 
 def test_a_second_platform_in_the_same_cluster_is_refused(helm: Helm, release: str) -> None:
     with pytest.raises(HelmRefuses, match=r"ClusterRole.*wattfleet-operator.*exists"):
-        helm("install", "second", PLATFORM, "--namespace", "default")
+        helm("install", "second", *IDLE, "--namespace", "default")
 
 
-def test_pods_are_made_where_pod_security_is_strictest(cluster: ControlPlane, helm: Helm, release: str) -> None:
-    helm("upgrade", release, PLATFORM, "--namespace", release, "-f", PAGE)
+def test_pods_are_made_where_pod_security_is_strictest(cluster: KubeApi, helm: Helm, release: str) -> None:
+    helm("upgrade", release, *IDLE, "--namespace", release, "-f", PAGE)
     wished = {"operator": 2, "nats": 1, "gateway": 1, "ui": 1}
 
     def made() -> dict[str, int]:
@@ -398,12 +400,13 @@ def test_pods_are_made_where_pod_security_is_strictest(cluster: ControlPlane, he
 
 
 def test_the_notes_say_what_comes_next(helm: Helm, namespace: str) -> None:
-    said = helm("install", "home", PLATFORM, "-f", PAGE, "--namespace", namespace, "--dry-run=server")
+    said = helm("install", "home", *IDLE, "-f", PAGE, "--namespace", namespace, "--dry-run=server")
     assert "kubectl apply -f examples/shard.yaml -f examples/household.yaml" in said
     assert "http://home.example:30080" in said
     assert "does not know Household" not in said
-    agent = helm("install", "home", AGENT, *("--set=sensor=simulated:flat", "--set=home.existingSecret=home-1"))
-    helm("uninstall", "home")
+    agent_of = ("--set=sensor=simulated:flat", "--set=home.existingSecret=home-1")
+    agent = helm("install", "home", AGENT, "--namespace", namespace, *agent_of)
+    helm("uninstall", "home", "--namespace", namespace)
     assert "It waits for the Secret home-1" in agent
 
 
@@ -429,16 +432,16 @@ RESOURCES = (
 
 @pytest.mark.parametrize(("part", "rights"), [("operator", OPERATOR), ("gateway", GATEWAY)])
 def test_each_part_may_do_what_it_needs_and_nothing_else(
-    cluster: ControlPlane, helm: Helm, release: str, part: str, rights: Rights
+    cluster: KubeApi, helm: Helm, release: str, part: str, rights: Rights
 ) -> None:
-    helm("upgrade", release, PLATFORM, "--namespace", release, "-f", PAGE)
+    helm("upgrade", release, *IDLE, "--namespace", release, "-f", PAGE)
     user = f"system:serviceaccount:{release}:{release}-{part}"
     for place in ("namespace", "default", "kube-system"):
         expected = pairs(rights, "cluster", place)
         assert allowed(cluster, user, release if place == "namespace" else place) == expected
 
 
-def allowed(cluster: ControlPlane, user: str, namespace: str) -> set[tuple[str, str]]:
+def allowed(cluster: KubeApi, user: str, namespace: str) -> set[tuple[str, str]]:
     """What of VERBS and RESOURCES the API server would let `user` do in `namespace`."""
     asked = list(product(RESOURCES, VERBS))
     reviews = []
@@ -458,8 +461,8 @@ def allowed(cluster: ControlPlane, user: str, namespace: str) -> set[tuple[str, 
     return {question for question, answer in zip(asked, answers, strict=True) if answer["status"]["allowed"]}
 
 
-def test_the_gateway_sees_no_key_and_touches_no_workload(cluster: ControlPlane, helm: Helm, release: str) -> None:
-    helm("upgrade", release, PLATFORM, "--namespace", release, "-f", PAGE)
+def test_the_gateway_sees_no_key_and_touches_no_workload(cluster: KubeApi, helm: Helm, release: str) -> None:
+    helm("upgrade", release, *IDLE, "--namespace", release, "-f", PAGE)
     as_gateway = f"--as=system:serviceaccount:{release}:{release}-gateway"
     for call in (
         ("get", "secrets"),
@@ -474,7 +477,7 @@ def test_the_gateway_sees_no_key_and_touches_no_workload(cluster: ControlPlane, 
     assert "shards.wattfleet.io" not in cluster.kubectl("get", "shards", as_gateway, "-o", "name")
 
 
-def make_what_the_operator_keeps(cluster: ControlPlane, namespace: str) -> None:
+def make_what_the_operator_keeps(cluster: KubeApi, namespace: str) -> None:
     for name in ("nats", "nats-routes", "nats-server", "signing", "gateway", "edge"):
         text = {"key": base64.b64encode(secrets.token_bytes(16)).decode()}
         metadata = {"name": f"wattfleet-{name}", "namespace": namespace}
@@ -484,11 +487,11 @@ def make_what_the_operator_keeps(cluster: ControlPlane, namespace: str) -> None:
 class Installed:
     """A release whose operator and NATS run as processes of this machine, as their pods would be told to."""
 
-    def __init__(self, cluster: ControlPlane, helm: Helm, namespace: str, folder: Path) -> None:
+    def __init__(self, cluster: KubeApi, helm: Helm, namespace: str, folder: Path) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self._folder = folder
-        self._objects = helm.render(PLATFORM, "--namespace", namespace)
+        self._objects = helm.render(*IDLE, "--namespace", namespace)
         self._nats_port, self._health_port = free_port(), free_port()
         self.operator = Program([sys.executable, "-m", "wattfleet_operator"], folder / "operator.log", lambda: True)
         self.operator.env = self._environment()
@@ -532,16 +535,14 @@ class Installed:
 
     def _kubeconfig(self) -> Path:
         token = self.cluster.kubectl("create", "token", f"{self.namespace}-operator", "-n", self.namespace).strip()
-        configuration = yaml.safe_load(self.cluster.kubeconfig.read_text())
-        configuration["users"] = [{"name": "admin", "user": {"token": token}}]
         path = self._folder / "operator.kubeconfig"
         path.touch(mode=0o600)
-        path.write_text(yaml.safe_dump(configuration))
+        path.write_text(yaml.safe_dump(self.cluster.kubeconfig_with(token)))
         return path
 
 
 @pytest.fixture
-def installed(cluster: ControlPlane, helm: Helm, release: str, tmp_path: Path) -> Iterator[Installed]:
+def installed(cluster: KubeApi, helm: Helm, release: str, tmp_path: Path) -> Iterator[Installed]:
     installed = Installed(cluster, helm, release, tmp_path)
     installed.operator.start()
     wait_until(installed.accounts, SEEN_WITHIN_S, "the operator wrote what NATS waits for")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from lightkube import AsyncClient, KubeConfig
-from wattfleet_e2e.control_plane import ControlPlane
+from wattfleet_e2e.kube_api import KubeApi
 from wattfleet_operator.adapters.cluster_resources import ClusterResources
 from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, ClusterVault
 from wattfleet_operator.errors import NotYet
@@ -18,14 +18,14 @@ from wattfleet_tenants.shard import ShardId
 
 
 @pytest.fixture
-async def client(cluster: ControlPlane) -> AsyncIterator[AsyncClient]:
+async def client(cluster: KubeApi) -> AsyncIterator[AsyncClient]:
     client = AsyncClient(config=KubeConfig.from_file(str(cluster.kubeconfig)))
     yield client
     await client.close()
 
 
 @pytest.fixture
-def namespace(cluster: ControlPlane) -> str:
+def namespace(cluster: KubeApi) -> str:
     name = f"contracts-{secrets.token_hex(4)}"
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     return name
@@ -48,13 +48,13 @@ async def test_a_vault_does_not_undo_what_another_one_has_stored_meanwhile(clien
     assert [await fresh.keep(f"shards/s1/{key}", lambda: "lost") for key in "ab"] == ["A", "b"]
 
 
-async def test_homes_as_secrets_keep_their_promises(client: AsyncClient, namespace: str, cluster: ControlPlane) -> None:
+async def test_homes_as_secrets_keep_their_promises(client: AsyncClient, namespace: str, cluster: KubeApi) -> None:
     resources, household = ClusterResources(client), mint_household_id()
     see(resources, cluster, household)
     await contracts.homes_keep_their_promises(ClusterHomes(client, namespace, resources), household)
 
 
-async def test_a_placement_is_not_undone_by_an_event_that_came_late(client: AsyncClient, cluster: ControlPlane) -> None:
+async def test_a_placement_is_not_undone_by_an_event_that_came_late(client: AsyncClient, cluster: KubeApi) -> None:
     resources, household = ClusterResources(client), mint_household_id()
     before = see(resources, cluster, household)
     seen = resources.household(household)
@@ -70,7 +70,7 @@ async def test_a_placement_is_not_undone_by_an_event_that_came_late(client: Asyn
     assert Household.model_validate({**stored}).status == placed.status
 
 
-async def test_what_was_deleted_meanwhile_is_not_made_anew(client: AsyncClient, cluster: ControlPlane) -> None:
+async def test_what_was_deleted_meanwhile_is_not_made_anew(client: AsyncClient, cluster: KubeApi) -> None:
     resources, household = ClusterResources(client), mint_household_id()
     see(resources, cluster, household)
     seen = resources.household(household)
@@ -81,7 +81,7 @@ async def test_what_was_deleted_meanwhile_is_not_made_anew(client: AsyncClient, 
     assert household not in cluster.kubectl("get", "households", "-o", "name")
 
 
-def see(resources: ClusterResources, cluster: ControlPlane, household: str) -> dict[str, object]:
+def see(resources: ClusterResources, cluster: KubeApi, household: str) -> dict[str, object]:
     manifest = {"apiVersion": "wattfleet.io/v1alpha1", "kind": "Household", "metadata": {"name": household}}
     cluster.apply(manifest)
     body: dict[str, object] = json.loads(cluster.kubectl("get", "household", household, "-o", "json"))

@@ -17,7 +17,8 @@ from typing import Any
 import httpx2
 import pytest
 from lightkube import AsyncClient, KubeConfig
-from wattfleet_e2e.control_plane import CommandFailed, ControlPlane
+from wattfleet_e2e.capabilities import Capability
+from wattfleet_e2e.kube_api import CommandFailed, KubeApi
 from wattfleet_e2e.operator_parts import OperatorParts, broker_server
 from wattfleet_e2e.seeing import seen
 from wattfleet_operator.adapters.cluster_secrets import ClusterVault, secret_name
@@ -32,7 +33,7 @@ WITHIN_S = 60
 class Dies(httpx2.AsyncHTTPTransport):
     """Counts what is asked of the API server; at the call of number `at` the operator dies, after or instead of it."""
 
-    def __init__(self, cluster: ControlPlane) -> None:
+    def __init__(self, cluster: KubeApi) -> None:
         super().__init__(verify=cluster.trusted())
         self.calls: list[str] = []
         self.at: int | None = None
@@ -58,7 +59,7 @@ class Dies(httpx2.AsyncHTTPTransport):
 class Faulty:
     """A namespace, a broker and a shard of their own, for operators that come and go."""
 
-    def __init__(self, cluster: ControlPlane, folder: Path) -> None:
+    def __init__(self, cluster: KubeApi, folder: Path) -> None:
         self.cluster = cluster
         self.namespace = f"faults-{secrets.token_hex(4)}"
         self.shard = f"f{secrets.token_hex(4)}"
@@ -113,7 +114,7 @@ class Faulty:
 
 
 @pytest.fixture
-async def faulty(cluster: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Faulty]:
+async def faulty(cluster: KubeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Faulty]:
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     faulty = Faulty(cluster, tmp_path)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": faulty.namespace}})
@@ -178,6 +179,7 @@ async def _dies_and_is_followed(faulty: Faulty, number: int, done_before: bool) 
     assert handed_out in (None, faulty.credentials(household)), "a credential that is there is not minted again"
 
 
+@pytest.mark.needs(Capability.PROCESS_CONTROL)
 async def test_a_killed_api_server_delays_everything_and_loses_nothing(faulty: Faulty) -> None:
     first, second = mint_household_id(), mint_household_id()
     async with faulty.operator():

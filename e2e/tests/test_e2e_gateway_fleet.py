@@ -15,7 +15,8 @@ from lightkube.core.exceptions import ApiError
 from lightkube.generic_resource import create_global_resource
 from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
-from wattfleet_e2e.control_plane import CommandFailed, ControlPlane
+from wattfleet_e2e.capabilities import Capability
+from wattfleet_e2e.kube_api import CommandFailed, KubeApi
 from wattfleet_gateway.app import Ports, create_app
 from wattfleet_gateway.fleet import FleetRefuses, FleetUnavailable, Placement
 from wattfleet_gateway.fleet_cluster import LISTED_AT_ONCE, ClusterFleet
@@ -76,7 +77,7 @@ class ClusterResources:
 class Noted(httpx2.AsyncHTTPTransport):
     """Notes what is asked of the API server."""
 
-    def __init__(self, cluster: ControlPlane) -> None:
+    def __init__(self, cluster: KubeApi) -> None:
         super().__init__(verify=cluster.trusted())
         self.asked: list[httpx2.Request] = []
 
@@ -85,7 +86,7 @@ class Noted(httpx2.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
-def config_of(cluster: ControlPlane, account: str, rights: dict[str, list[str]]) -> KubeConfig:
+def config_of(cluster: KubeApi, account: str, rights: dict[str, list[str]]) -> KubeConfig:
     """What a pod of that ServiceAccount has, with `rights` on our resources and no others."""
     name = f"{NAMESPACE}-{account}"
     rbac, group = "rbac.authorization.k8s.io", "wattfleet.io"
@@ -105,24 +106,16 @@ def config_of(cluster: ControlPlane, account: str, rights: dict[str, list[str]])
         },
     )
     token = cluster.kubectl("create", "token", account, "--namespace", NAMESPACE).strip()
-    authority = str(cluster.kubeconfig.parent / "certificates" / "apiserver.crt")
-    return KubeConfig.from_dict(
-        {
-            "clusters": [{"name": "c", "cluster": {"server": cluster.url, "certificate-authority": authority}}],
-            "users": [{"name": account, "user": {"token": token}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": account, "namespace": NAMESPACE}}],
-            "current-context": "x",
-        }
-    )
+    return KubeConfig.from_dict(cluster.kubeconfig_with(token))
 
 
 @pytest.fixture(scope="module")
-def few_rights(cluster: ControlPlane) -> KubeConfig:
+def few_rights(cluster: KubeApi) -> KubeConfig:
     return config_of(cluster, "gateway", RIGHTS)
 
 
 @pytest.fixture
-async def admin(cluster: ControlPlane) -> AsyncIterator[AsyncClient]:
+async def admin(cluster: KubeApi) -> AsyncIterator[AsyncClient]:
     client = AsyncClient(config=KubeConfig.from_file(str(cluster.kubeconfig)))
     yield client
     await client.close()
@@ -160,7 +153,7 @@ async def test_a_household_is_created_in_the_cluster_once(fleet: ClusterFleet, r
 
 
 @pytest.fixture
-def another_version(cluster: ControlPlane) -> Iterator[None]:
+def another_version(cluster: KubeApi) -> Iterator[None]:
     """The definitions of a version that knows more than the gateway."""
     path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/colour"
 
@@ -210,7 +203,7 @@ async def test_the_gateways_rights_are_enough_and_open_nothing_else(
     await resources.delete(home)
 
 
-async def test_a_gateway_that_may_only_look_says_that_it_is_refused(cluster: ControlPlane) -> None:
+async def test_a_gateway_that_may_only_look_says_that_it_is_refused(cluster: KubeApi) -> None:
     config = config_of(cluster, "onlooker", {kind: ["list", "watch"] for kind in RIGHTS})
     async with following(AsyncClient(config=config)) as fleet:
         household = mint_household_id()
@@ -219,15 +212,16 @@ async def test_a_gateway_that_may_only_look_says_that_it_is_refused(cluster: Con
         assert fleet.placement(household) == Placement()
 
 
-async def test_a_gateway_that_may_not_look_says_why_it_is_not_ready(cluster: ControlPlane) -> None:
+async def test_a_gateway_that_may_not_look_says_why_it_is_not_ready(cluster: KubeApi) -> None:
     health = Health("fleet")
     config = config_of(cluster, "stranger", {"households": ["create"]})
     async with ClusterFleet(AsyncClient(config=config), health):
         await eventually(lambda: "cannot list" in health.troubles["fleet"], LEARNT_WITHIN_S, "it says what is missing")
 
 
+@pytest.mark.needs(Capability.PROCESS_CONTROL)
 async def test_an_api_server_that_was_killed_is_followed_again(
-    cluster: ControlPlane, fleet: ClusterFleet, resources: ClusterResources
+    cluster: KubeApi, fleet: ClusterFleet, resources: ClusterResources
 ) -> None:
     kept, deleted = a_household(), a_household()
     for home in (kept, deleted):
@@ -250,7 +244,7 @@ async def test_an_api_server_that_was_killed_is_followed_again(
 
 
 async def test_thousands_of_households_are_learnt_in_pieces_and_asked_for_from_memory(
-    cluster: ControlPlane, few_rights: KubeConfig, admin: AsyncClient, resources: ClusterResources
+    cluster: KubeApi, few_rights: KubeConfig, admin: AsyncClient, resources: ClusterResources
 ) -> None:
     homes, at_once = [a_household() for _ in range(MANY)], asyncio.Semaphore(50)
     one_of_many = {"test": "many"}

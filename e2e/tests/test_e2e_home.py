@@ -9,7 +9,7 @@ import base64
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +19,10 @@ import httpx
 import pytest
 import yaml
 from wattfleet_agent.simulated.home import SimulatedHome
-from wattfleet_e2e import network
-from wattfleet_e2e.nodes import Cluster
+from wattfleet_e2e.capabilities import Capability, PodCluster
+from wattfleet_e2e.control_plane import ControlPlane
 from wattfleet_e2e.people import signed_in
+from wattfleet_e2e.provider import Provider
 from wattfleet_e2e.rights import GATEWAY, OPERATOR, pairs
 from wattfleet_operator.adapters.folder_vault import FolderVault
 from wattfleet_operator.embedded.identity_provider import CLIENT_SECRET, IdentityProvider, Person
@@ -33,7 +34,6 @@ ROOT = Path(__file__).resolve().parents[2]
 HELM = ROOT / ".cache" / "helm" / "helm"
 IMAGES = sorted((ROOT / ".cache" / "images").glob("*.tar"))
 NAMESPACE = "wattfleet"
-PAGE_PORT = 30_080
 ALICE = Person("alice", "Alice Ampere", "alice-test-password")
 SENSOR = "flat"
 HISTORY_DAYS = 14
@@ -43,25 +43,21 @@ READY_WITHIN_S = 180
 HISTORY_WITHIN_S = 180
 GONE_WITHIN_S = 300
 
-pytestmark = [
-    pytest.mark.nodes,
-    pytest.mark.skipif(not IMAGES, reason="the images are not built: `make e2e` builds them"),
-]
+pytestmark = [pytest.mark.nodes, pytest.mark.needs(Capability.BESIDE)]
 
 
 class Through(httpx.HTTPTransport):
-    """Connects to what the cluster's own addresses stand for on this side; the request stays as it is."""
+    """Connects to `door` instead of to `address` (both `host:port`); the request stays as it is."""
 
-    def __init__(self, reach: Callable[[str, int], str]) -> None:
+    def __init__(self, address: str, door: str) -> None:
         super().__init__()
-        self._reach = reach
-        self._doors: dict[tuple[str, int], str] = {}
+        self._address = address
+        self._door = door
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        place = (request.url.host, request.url.port or 80)
-        if place not in self._doors:
-            self._doors[place] = self._reach(*place)
-        host, _, port = self._doors[place].partition(":")
+        if f"{request.url.host}:{request.url.port}" != self._address:
+            return super().handle_request(request)
+        host, _, port = self._door.partition(":")
         url = request.url.copy_with(host=host, port=int(port))
         there = httpx.Request(
             request.method, url, headers=request.headers, stream=request.stream, extensions=request.extensions
@@ -69,19 +65,33 @@ class Through(httpx.HTTPTransport):
         return super().handle_request(there)
 
 
+@dataclass(frozen=True)
+class Identity:
+    """An identity provider that pods and people reach at the same address, and its client's secret."""
+
+    issuer: str
+    secret: str
+    way: Through
+
+
 @dataclass
 class Platform:
     """Wattfleet in a cluster, and the people's identity provider beside it."""
 
-    cluster: Cluster
-    issuer: str
-    page_url: str
+    cluster: PodCluster
+    identity: "Identity"
+    page_port: int
+    home_was_told: bool = False
+
+    @property
+    def page_url(self) -> str:
+        return f"http://127.0.0.1:{self.page_port}"
 
     def kubectl(self, *arguments: str) -> str:
-        return self.cluster.kubectl(*arguments)
+        return self.cluster.api.kubectl(*arguments)
 
     def helm(self, *arguments: str) -> str:
-        config = str(self.cluster.control_plane.kubeconfig)
+        config = str(self.cluster.api.kubeconfig)
         done = subprocess.run(
             [str(HELM), *arguments, "--kubeconfig", config], capture_output=True, text=True, check=False
         )
@@ -118,14 +128,17 @@ class Platform:
 
 
 @pytest.fixture(scope="module")
-def identity(nodes: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[IdentityProvider, str]]:
-    """An identity provider that pods and people reach at the same address; and its client's secret."""
+def page_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def identity(nodes: PodCluster, page_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identity]:
     folder = tmp_path_factory.mktemp("identity")
-    vault, port = FolderVault(folder / "vault"), free_port()
-    page_url = f"http://{network.address(1)}:{PAGE_PORT}"
-    provider = IdentityProvider(vault, port, folder / "canaille", page_url, network.GATEWAY)
+    vault, port, beside = FolderVault(folder / "vault"), free_port(), nodes.beside
+    provider = IdentityProvider(vault, port, folder / "canaille", f"http://127.0.0.1:{page_port}", beside.address)
     process = asyncio.run(provider.prepare([ALICE]))
-    through = Through(nodes.reach)
+    through = Through(f"{beside.address}:{port}", beside.reach(port))
 
     def answers() -> bool:
         with httpx.Client(transport=through) as client:
@@ -134,42 +147,45 @@ def identity(nodes: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             except httpx.TransportError:
                 return False
 
-    command = nodes.beside(*process.argv)
-    program = Program(command, folder / "canaille.log", answers)
+    program = Program(beside.command(process.argv), folder / "canaille.log", answers)
     # Without it the provider insists on TLS for any address but a loopback one.
     program.env = {**os.environ, **process.env, "AUTHLIB_INSECURE_TRANSPORT": "1"}
     try:
         program.start()
-        yield provider, asyncio.run(vault.keep(CLIENT_SECRET, str))
+        yield Identity(provider.issuer, asyncio.run(vault.keep(CLIENT_SECRET, str)), through)
     finally:
         program.kill()
 
 
 @pytest.fixture(scope="module")
 def platform(
-    nodes: Cluster, identity: tuple[IdentityProvider, str], tmp_path_factory: pytest.TempPathFactory
+    nodes: PodCluster,
+    provider: Provider,
+    identity: Identity,
+    page_port: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Platform:
     """Installed by Helm into a namespace that lets in no pod that is not restricted."""
-    provider, secret = identity
+    if provider.brings_images and not IMAGES:
+        pytest.skip("the images are not built: `make e2e-images` builds them")
     for archive in IMAGES:
         nodes.load_image(archive)
-    platform = Platform(nodes, provider.issuer, f"http://{network.address(1)}:{PAGE_PORT}")
+    platform = Platform(nodes, identity, page_port)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    nodes.apply(
+    nodes.api.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}},
         {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "wattfleet-oidc", "namespace": NAMESPACE},
-            "data": {"client-secret": base64.b64encode(secret.encode()).decode()},
+            "data": {"client-secret": base64.b64encode(identity.secret.encode()).decode()},
         },
     )
     values = tmp_path_factory.mktemp("values") / "values.yaml"
     gateway = {
         "enabled": True,
         "publicUrl": platform.page_url,
-        "oidc": {"issuer": provider.issuer, "existingSecret": "wattfleet-oidc"},
-        "service": {"type": "NodePort", "nodePort": PAGE_PORT},
+        "oidc": {"issuer": identity.issuer, "existingSecret": "wattfleet-oidc"},
     }
     values.write_text(yaml.safe_dump({"gateway": gateway}))
     platform.helm("install", "definitions", str(ROOT / "charts" / "wattfleet-crds"))
@@ -181,7 +197,6 @@ def platform(
 
 
 def test_from_nothing_to_a_home_and_back(platform: Platform) -> None:
-    cluster = platform.cluster
     examples = [yaml.safe_load((ROOT / "examples" / f"{name}.yaml").read_text()) for name in ("shard", "household")]
     shard, household = (one["metadata"]["name"] for one in examples)
     platform.kubectl("apply", "-f", str(ROOT / "examples"))
@@ -189,7 +204,7 @@ def test_from_nothing_to_a_home_and_back(platform: Platform) -> None:
     platform.is_ready("household", household)
     platform.helm("test", "home", "-n", NAMESPACE)
 
-    own = ("household", "add", f"--id={household}", "--name=A home", f"--owner-issuer={platform.issuer}")
+    own = ("household", "add", f"--id={household}", "--name=A home", f"--owner-issuer={platform.identity.issuer}")
     gateway = ("exec", "-n", NAMESPACE, "deployment/home-gateway", "--", "python", "-m", "wattfleet_gateway")
     platform.kubectl(*gateway, *own, "--owner-subject=alice")
     agent = str(ROOT / "charts" / "wattfleet-agent")
@@ -200,7 +215,8 @@ def test_from_nothing_to_a_home_and_back(platform: Platform) -> None:
     _replaced(platform, "rollback", "home")
     with platform.store(shard) as store:
         _all_of_the_history_is_stored(store, household)
-    with signed_in(platform.page_url, ALICE.user, ALICE.password, Through(cluster.reach)) as alice:
+    assert platform.cluster.forward(NAMESPACE, "home-gateway", 8080, platform.page_port) == platform.page_url
+    with signed_in(platform.page_url, ALICE.user, ALICE.password, platform.identity.way) as alice:
         _readings_are_those_that_were_sent(alice, household)
         added = alice.post("/api/v1/households", json={"name": "A second home", "time_zone": "Europe/London"})
         assert added.status_code == 201, added.text
@@ -232,9 +248,16 @@ def test_from_nothing_to_a_home_and_back(platform: Platform) -> None:
         return [one["spec"]["claimRef"]["name"] for one in volumes]
 
     wait_until(lambda: f"store-{shard}" not in disks(), GONE_WITHIN_S, "its disk is gone")
-    asked_by = cluster.control_plane.asked_by
-    assert asked_by(f"{NAMESPACE}:home-operator") == pairs(OPERATOR, "cluster", "namespace", "default")
-    assert asked_by(f"{NAMESPACE}:home-gateway") == pairs(GATEWAY, "cluster")
+    platform.home_was_told = True
+
+
+@pytest.mark.needs(Capability.AUDIT_LOG)
+def test_for_all_of_this_each_part_asked_for_what_it_may_and_left_nothing_of_that_out(platform: Platform) -> None:
+    assert platform.home_was_told, "it takes the whole story above, which failed or was not told"
+    api = platform.cluster.api
+    assert isinstance(api, ControlPlane)
+    assert api.asked_by(f"{NAMESPACE}:home-operator") == pairs(OPERATOR, "cluster", "namespace", "default")
+    assert api.asked_by(f"{NAMESPACE}:home-gateway") == pairs(GATEWAY, "cluster")
 
 
 def _replaced(platform: Platform, *how: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from wattfleet_e2e.control_plane import ControlPlane
+from wattfleet_e2e.kube_api import KubeApi
 from wattfleet_operator.leadership import DURATION_S
 from wattfleet_tenants.testing.waiting import wait_until
 
@@ -33,7 +33,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 class Candidate:
-    def __init__(self, cluster: ControlPlane, name: str, folder: Path) -> None:
+    def __init__(self, cluster: KubeApi, name: str, folder: Path) -> None:
         self.name = name
         self._told = folder / f"{name}.out"
         env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
@@ -51,19 +51,17 @@ class Candidate:
         self.process.wait()
 
 
-def holder(cluster: ControlPlane) -> str:
+def holder(cluster: KubeApi) -> str:
     lease = json.loads(cluster.kubectl("get", "lease", "wattfleet-operator", "-n", NAMESPACE, "-o", "json"))
     return str(lease["spec"]["holderIdentity"])
 
 
 @pytest.fixture(autouse=True)
-def namespace(cluster: ControlPlane) -> None:
+def namespace(cluster: KubeApi) -> None:
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
 
 
-def test_a_killed_leader_is_followed_and_a_stopped_one_ends_when_it_wakes(
-    cluster: ControlPlane, tmp_path: Path
-) -> None:
+def test_a_killed_leader_is_followed_and_a_stopped_one_ends_when_it_wakes(cluster: KubeApi, tmp_path: Path) -> None:
     candidates = {name: Candidate(cluster, name, tmp_path) for name in ("one", "two", "three")}
     try:
         first = wait_until(lambda: next((c for c in candidates.values() if c.leads), None), FIRST_WITHIN_S, "one leads")

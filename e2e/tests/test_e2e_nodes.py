@@ -13,12 +13,13 @@ from typing import Any
 import httpx
 import pytest
 from wattfleet_e2e import control_groups
-from wattfleet_e2e.control_plane import CommandFailed
+from wattfleet_e2e.capabilities import Capability
 from wattfleet_e2e.images import USER_ID, static_image
+from wattfleet_e2e.kube_api import CommandFailed
 from wattfleet_e2e.nodes import Cluster
 from wattfleet_tenants.testing.waiting import wait_until
 
-pytestmark = pytest.mark.nodes
+pytestmark = [pytest.mark.nodes, pytest.mark.needs(Capability.NODES_ARE_MACHINES)]
 
 IMAGE = "wattfleet.io/witness:1"
 WITNESS = Path(__file__).resolve().parents[2] / ".cache" / "coredns" / "witness"
@@ -149,6 +150,23 @@ def test_every_pod_of_a_service_answers_to_the_tests(nodes: Cluster, trio: str) 
 
     wait_until(all_seen, 30, "each pod has answered once")
     assert seen == everybody
+
+
+def test_a_service_answers_at_a_port_of_every_node(nodes: Cluster, trio: str) -> None:
+    outside = service(trio)
+    outside["metadata"]["name"] = "outside"
+    nodes.apply({**outside, "spec": {**outside["spec"], "type": "NodePort"}})
+    port = int(nodes.kubectl("get", "service", "outside", "-n", STORY, "-o", "jsonpath={.spec.ports[0].nodePort}"))
+    for node in nodes.nodes:
+        url = f"http://{nodes.reach(node.address, port)}"
+        wait_until(lambda url=url: answer(url) in names(pods(nodes, trio)), WITHIN_S, f"{node.name} leads there")
+
+
+def answer(url: str) -> str:
+    try:
+        return httpx.get(url, trust_env=False, timeout=5).text.strip()
+    except httpx.TransportError:
+        return ""
 
 
 def test_a_volume_keeps_its_data_over_its_pods_end(nodes: Cluster) -> None:

@@ -16,7 +16,7 @@ import httpx2
 import nats
 import pytest
 from lightkube import AsyncClient, KubeConfig
-from wattfleet_e2e.control_plane import ControlPlane
+from wattfleet_e2e.kube_api import KubeApi
 from wattfleet_e2e.operator_parts import OperatorParts, broker_server
 from wattfleet_e2e.seeing import seen
 from wattfleet_operator.adapters.cluster_resources import FINALIZER, ClusterResources
@@ -46,7 +46,7 @@ class Counted(httpx2.AsyncHTTPTransport):
 class Operator:
     """The operator's parts in this process, and what can be seen of them from outside."""
 
-    def __init__(self, cluster: ControlPlane, client: AsyncClient, folder: Path) -> None:
+    def __init__(self, cluster: KubeApi, client: AsyncClient, folder: Path) -> None:
         self.cluster = cluster
         self.shard = f"t{secrets.token_hex(4)}"
         self._port = free_port()
@@ -111,7 +111,7 @@ def wish(household: HouseholdId, **spec: object) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def api(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[AsyncClient, Counted]]:
+async def api(cluster: KubeApi, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[AsyncClient, Counted]]:
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     counted = Counted(verify=cluster.trusted())
     config = KubeConfig.from_file(str(cluster.kubeconfig))
@@ -121,7 +121,7 @@ async def api(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 
 @pytest.fixture
-async def operator(cluster: ControlPlane, api: tuple[AsyncClient, Counted], tmp_path: Path) -> AsyncIterator[Operator]:
+async def operator(cluster: KubeApi, api: tuple[AsyncClient, Counted], tmp_path: Path) -> AsyncIterator[Operator]:
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     operator = Operator(cluster, api[0], tmp_path)
     server = await operator.start_broker()
@@ -138,7 +138,7 @@ async def operator(cluster: ControlPlane, api: tuple[AsyncClient, Counted], tmp_
         server.stop()
 
 
-async def remove_everything(cluster: ControlPlane, operator: Operator) -> None:
+async def remove_everything(cluster: KubeApi, operator: Operator) -> None:
     for kind in ("households", "shards"):
         cluster.kubectl("delete", kind, "--all", "--wait=false")
 
@@ -167,7 +167,7 @@ async def test_a_household_is_born_with_a_secret_of_its_own_that_the_broker_take
 
 
 async def test_a_secret_that_was_taken_away_or_changed_by_hand_is_put_back(
-    operator: Operator, cluster: ControlPlane
+    operator: Operator, cluster: KubeApi
 ) -> None:
     household = await operator.birth()
     cluster.kubectl("delete", "secret", secret_name(household), "-n", NAMESPACE)
@@ -186,7 +186,7 @@ async def test_a_secret_that_was_taken_away_or_changed_by_hand_is_put_back(
     assert await operator.connects(household)
 
 
-async def test_a_suspended_household_is_cut_off_and_comes_back(operator: Operator, cluster: ControlPlane) -> None:
+async def test_a_suspended_household_is_cut_off_and_comes_back(operator: Operator, cluster: KubeApi) -> None:
     household = await operator.birth()
     before = operator.home(household)
     cluster.apply(wish(household, suspended=True))
@@ -201,7 +201,7 @@ async def test_a_suspended_household_is_cut_off_and_comes_back(operator: Operato
     assert await operator.connects(household)
 
 
-async def test_a_deleted_household_is_erased_before_it_goes(operator: Operator, cluster: ControlPlane) -> None:
+async def test_a_deleted_household_is_erased_before_it_goes(operator: Operator, cluster: KubeApi) -> None:
     household = await operator.birth()
     cluster.kubectl("delete", "household", household, "--wait=false")
     await operator.becomes(household, "Erasing")
@@ -214,7 +214,7 @@ async def test_a_deleted_household_is_erased_before_it_goes(operator: Operator, 
     )
 
 
-async def test_a_shard_goes_after_its_households(operator: Operator, cluster: ControlPlane) -> None:
+async def test_a_shard_goes_after_its_households(operator: Operator, cluster: KubeApi) -> None:
     household = await operator.birth(deletionPolicy="Retain")
     cluster.kubectl("delete", "shard", operator.shard, "--wait=false")
     await seen(
@@ -226,7 +226,7 @@ async def test_a_shard_goes_after_its_households(operator: Operator, cluster: Co
 
 
 async def test_a_birth_asks_little_of_the_api_server(
-    operator: Operator, cluster: ControlPlane, api: tuple[AsyncClient, Counted]
+    operator: Operator, cluster: KubeApi, api: tuple[AsyncClient, Counted]
 ) -> None:
     homes = [mint_household_id() for _ in range(50)]
     before = api[1].requests
@@ -242,7 +242,7 @@ async def test_a_birth_asks_little_of_the_api_server(
 
 
 async def test_who_is_carried_is_known_again_after_a_restart(
-    operator: Operator, cluster: ControlPlane, api: tuple[AsyncClient, Counted]
+    operator: Operator, cluster: KubeApi, api: tuple[AsyncClient, Counted]
 ) -> None:
     household = await operator.birth()
     minted = operator.home(household)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from wattfleet_e2e.control_plane import CommandFailed, ControlPlane
+from wattfleet_e2e.kube_api import CommandFailed, KubeApi
 from wattfleet_tenants.crd import Household, Shard
 from wattfleet_tenants.household import mint_household_id
 
@@ -13,7 +13,7 @@ Manifest = dict[str, Any]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def nothing_is_left(cluster: ControlPlane) -> Iterator[None]:
+def nothing_is_left(cluster: KubeApi) -> Iterator[None]:
     """No operator is here who would see to these; one that comes later is not to find them."""
     yield
     cluster.kubectl("delete", "households,shards", "--all")
@@ -28,13 +28,13 @@ def shard(name: str, **spec: object) -> Manifest:
     return {"apiVersion": "wattfleet.io/v1alpha1", "kind": "Shard", "metadata": {"name": name}, "spec": spec}
 
 
-def stored(cluster: ControlPlane, manifest: Manifest) -> Manifest:
+def stored(cluster: KubeApi, manifest: Manifest) -> Manifest:
     kind, name = manifest["kind"].lower(), manifest["metadata"]["name"]
     found: Manifest = json.loads(cluster.kubectl("get", kind, name, "-o", "json"))
     return found
 
 
-def test_a_resource_without_a_spec_gets_every_default_of_the_models(cluster: ControlPlane) -> None:
+def test_a_resource_without_a_spec_gets_every_default_of_the_models(cluster: KubeApi) -> None:
     bare = {"apiVersion": "wattfleet.io/v1alpha1", "kind": "Shard", "metadata": {"name": "bare"}}
     home = {"apiVersion": "wattfleet.io/v1alpha1", "kind": "Household", "metadata": {"name": mint_household_id()}}
     cluster.apply(bare, home)
@@ -76,7 +76,7 @@ def test_a_resource_without_a_spec_gets_every_default_of_the_models(cluster: Con
         "too little power",
     ],
 )
-def test_nonsense_is_refused_with_a_sentence_that_helps(cluster: ControlPlane, manifest: Manifest, says: str) -> None:
+def test_nonsense_is_refused_with_a_sentence_that_helps(cluster: KubeApi, manifest: Manifest, says: str) -> None:
     with pytest.raises(CommandFailed) as refusal:
         cluster.apply(manifest)
     assert says in str(refusal.value)
@@ -91,7 +91,7 @@ def test_nonsense_is_refused_with_a_sentence_that_helps(cluster: ControlPlane, m
     ],
     ids=["a shard's region", "a household's region", "retention"],
 )
-def test_what_cannot_be_changed_is_refused(cluster: ControlPlane, before: Manifest, after: Manifest, says: str) -> None:
+def test_what_cannot_be_changed_is_refused(cluster: KubeApi, before: Manifest, after: Manifest, says: str) -> None:
     cluster.apply(before)
     with pytest.raises(CommandFailed) as refusal:
         cluster.apply(after)
@@ -100,17 +100,17 @@ def test_what_cannot_be_changed_is_refused(cluster: ControlPlane, before: Manife
     assert stored(cluster, before)["spec"].items() >= {key: before["spec"][key] for key in wanted}.items()
 
 
-def test_a_shorter_retention_is_taken_when_it_is_meant(cluster: ControlPlane) -> None:
+def test_a_shorter_retention_is_taken_when_it_is_meant(cluster: KubeApi) -> None:
     cluster.apply(shard("meant", retentionYears=10))
     cluster.apply(shard("meant", retentionYears=5, allowShorterRetention=True))
     assert stored(cluster, shard("meant"))["spec"]["retentionYears"] == 5
 
 
-def test_a_time_zone_that_python_knows_is_known_to_the_api_server_too(cluster: ControlPlane) -> None:
+def test_a_time_zone_that_python_knows_is_known_to_the_api_server_too(cluster: KubeApi) -> None:
     cluster.apply(household(timeZone="America/Argentina/ComodRivadavia"), household(timeZone="Asia/Kathmandu"))
 
 
-def test_a_status_is_reported_beside_the_wish_and_changes_no_generation(cluster: ControlPlane) -> None:
+def test_a_status_is_reported_beside_the_wish_and_changes_no_generation(cluster: KubeApi) -> None:
     wish = shard("told")
     cluster.apply(wish)
     status = {"status": {"households": 7}, "spec": {"capacity": 1}}
@@ -120,7 +120,7 @@ def test_a_status_is_reported_beside_the_wish_and_changes_no_generation(cluster:
     assert found["spec"]["capacity"] == 10_000, "a report changes no wish"
 
 
-def test_kubectl_explains_and_shows_what_an_admin_wants(cluster: ControlPlane) -> None:
+def test_kubectl_explains_and_shows_what_an_admin_wants(cluster: KubeApi) -> None:
     told = cluster.kubectl("explain", "household.spec")
     assert "True cuts its agent off until it is false again." in told
     assert "IANA time zone of its days and months." in told

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from lightkube import AsyncClient, KubeConfig
-from wattfleet_e2e.control_plane import CommandFailed, ControlPlane
+from wattfleet_e2e.kube_api import CommandFailed, KubeApi
 from wattfleet_e2e.operator_parts import broker_server
 from wattfleet_e2e.seeing import seen
 from wattfleet_operator.adapters.cluster_secrets import ClusterVault
@@ -32,7 +32,7 @@ OF_A_STORE = {f"{kind}/store" for kind in ("StatefulSet", "Service", "Persistent
 class Shards:
     """An operator at work, and what can be seen of its shards."""
 
-    def __init__(self, cluster: ControlPlane, namespace: str) -> None:
+    def __init__(self, cluster: KubeApi, namespace: str) -> None:
         self.cluster = cluster
         self.namespace = namespace
 
@@ -69,7 +69,7 @@ def _items(answer: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-async def shards(cluster: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shards]:
+async def shards(cluster: KubeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shards]:
     """In a namespace that lets in no pod that is not restricted."""
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     cluster.kubectl("delete", "households,shards", "--all", "--timeout=120s")

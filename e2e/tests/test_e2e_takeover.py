@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from lightkube import AsyncClient, KubeConfig
-from wattfleet_e2e.control_plane import ControlPlane
+from wattfleet_e2e.kube_api import KubeApi
 from wattfleet_e2e.operator_parts import broker_server
 from wattfleet_operator.adapters.cluster_secrets import HOUSEHOLD_LABEL, ClusterVault
 from wattfleet_operator.credential import read_credential
@@ -32,7 +32,7 @@ ALL_READY_WITHIN_S = 120
 class Operators:
     """Two operators' processes in a namespace of their own, with a broker and a shard."""
 
-    def __init__(self, cluster: ControlPlane, folder: Path) -> None:
+    def __init__(self, cluster: KubeApi, folder: Path) -> None:
         self.cluster = cluster
         self.namespace = f"takeover-{secrets.token_hex(4)}"
         self.shard = f"k{secrets.token_hex(4)}"
@@ -88,7 +88,7 @@ def _leads(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def operators(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operators]:
+def operators(cluster: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operators]:
     folder = tmp_path_factory.mktemp("operators")
     cluster.kubectl("delete", "households,shards", "--all", "--timeout=120s")
     operators = Operators(cluster, folder)

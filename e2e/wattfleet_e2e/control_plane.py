@@ -7,7 +7,6 @@ folder, listens on 127.0.0.1 only and ends with the process that started it. In 
 import json
 import secrets
 import ssl
-import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.resources import files
@@ -18,6 +17,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from wattfleet_tenants.testing.programs import Program, free_port
 
+from wattfleet_e2e.kube_api import KubeApi
 from wattfleet_e2e.place import HERE, LOOPBACK, Place, write_key
 
 ADMINISTRATORS = "system:masters"
@@ -38,13 +38,14 @@ _AUDIT_POLICY = {
 }
 
 
-class ControlPlane:
+class ControlPlane(KubeApi):
     """`with ControlPlane(programs, folder) as cluster:`. programs: the folder that setup/controlplane.py made.
 
     place: where it runs. people: users beside the administrator, each with the groups that it is in.
     """
 
     def __init__(self, programs: Path, folder: Path, place: Place = HERE, people: Mapping[str, str] = NOBODY) -> None:
+        super().__init__(programs / "kubectl", folder / "admin.kubeconfig")
         self._programs = programs
         self._folder = folder
         self._place = place
@@ -56,7 +57,6 @@ class ControlPlane:
         self._stack = ExitStack()
         self.url = f"https://{place.reach(self._port)}"
         self.url_there = f"https://{place.address}:{self._port}"
-        self.kubeconfig = folder / "admin.kubeconfig"
         self.etcd, etcd_url = self._etcd()
         self.api_server = self._api_server(etcd_url)
         self.controllers = self._controllers()
@@ -73,22 +73,6 @@ class ControlPlane:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def trusted(self) -> ssl.SSLContext:
-        """Whom to trust as this cluster's API server."""
-        return ssl.create_default_context(cafile=str(self._certificates / "apiserver.crt"))
-
-    def kubectl(self, *arguments: str, given: str | None = None) -> str:
-        """What kubectl prints; `given` is its standard input. Raises CommandFailed with what it complains of."""
-        command = [str(self._programs / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
-        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise CommandFailed(done.stderr)
-        return done.stdout
-
-    def apply(self, *manifests: object) -> str:
-        """Creates or changes what `manifests` describe, as `kubectl apply` does."""
-        return self.kubectl("apply", "-f", "-", given=yaml.safe_dump_all(manifests))
 
     def asked_by(self, service_account: str) -> set[tuple[str, str]]:
         """What a service account (`namespace:name`) has asked for and got: resources with their group, and verbs.
@@ -205,10 +189,6 @@ class ControlPlane:
                 }
             )
         )
-
-
-class CommandFailed(Exception):
-    """kubectl ended with an error; the text is what it said."""
 
 
 def _answers(url: str, headers: dict[str, str] | None = None) -> bool:

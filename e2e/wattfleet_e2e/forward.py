@@ -13,10 +13,13 @@ _LOOPBACK = "127.0.0.1"
 
 
 class Forward:
-    """Connections to `address` here arrive at `target` (`host:port`) in the network of `machine`, until `stop`."""
+    """Connections to `address` here arrive at `target` (`host:port`) in the network of `machine`, until `stop`.
 
-    def __init__(self, program: Path, machine: Machine, target: str) -> None:
-        with socket.create_server((_LOOPBACK, 0)) as listener, (machine.folder / "forward.log").open("ab") as log:
+    at: the port here; 0: any that is free.
+    """
+
+    def __init__(self, program: Path, machine: Machine, target: str, at: int = 0) -> None:
+        with socket.create_server((_LOOPBACK, at)) as listener, (machine.folder / "forward.log").open("ab") as log:
             self.port: int = listener.getsockname()[1]
             command = machine.network_command("setpriv", "--pdeathsig=KILL", str(program), target)
             self._process = subprocess.Popen(command, stdin=listener.fileno(), stdout=log, stderr=log)

@@ -13,6 +13,7 @@ from wattfleet_e2e import network
 from wattfleet_e2e.machines import Machine
 
 PAUSE_IMAGE = "wattfleet.io/pause:1"
+IMPORT_IMAGE = ("ctr", "--namespace", "k8s.io", "images", "import")
 _PLUGIN_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 _SOCKET = "/run/containerd/containerd.sock"
 
@@ -74,7 +75,7 @@ class Node:
 
     def load_image(self, archive: Path) -> None:
         """Its containers can be of this image from here on."""
-        self.machine.run("ctr", "--namespace", "k8s.io", "images", "import", str(archive))
+        self.machine.run(*IMPORT_IMAGE, str(archive))
 
     def _program(
         self, name: str, *arguments: str, path: str = "", ready: Callable[[], bool] = lambda: True

@@ -13,11 +13,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from wattfleet_tenants.testing.programs import Program, free_port
 from wattfleet_tenants.testing.waiting import wait_until
 
 from wattfleet_e2e import addons, control_groups, network
+from wattfleet_e2e.capabilities import Beside
 from wattfleet_e2e.control_plane import ControlPlane
 from wattfleet_e2e.forward import Forward
 from wattfleet_e2e.images import USER_ID, static_image
@@ -87,11 +89,16 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def api(self) -> ControlPlane:
+        """Its API, for an administrator."""
+        return self.control_plane
+
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
         """As the control plane's: what kubectl prints, or CommandFailed."""
         return self.control_plane.kubectl(*arguments, given=given)
 
-    def apply(self, *manifests: object) -> str:
+    def apply(self, *manifests: dict[str, Any]) -> str:
         """Creates or changes what `manifests` describe, as `kubectl apply` does."""
         return self.control_plane.apply(*manifests)
 
@@ -100,9 +107,9 @@ class Cluster:
         with ThreadPoolExecutor(self._count) as pool:
             list(pool.map(lambda node: node.load_image(archive), self.nodes))
 
-    def forward(self, namespace: str, service: str, port: int) -> str:
-        """`http://127.0.0.1:…`, which leads to the Service, as long as the cluster is up."""
-        return f"http://{self.reach(self._address(namespace, service), port)}"
+    def forward(self, namespace: str, service: str, port: int, at: int = 0) -> str:
+        """`http://127.0.0.1:…`, which leads to the Service, as long as the cluster is up; at: the port here."""
+        return f"http://{self.reach(self._address(namespace, service), port, at)}"
 
     def wait_until_served(self, namespace: str, service: str, port: int) -> None:
         """Until the Service answers on every node.
@@ -116,10 +123,10 @@ class Cluster:
             reached = partial(node.reaches, address, port)
             wait_until(reached, _SERVED_WITHIN_S, f"{namespace}/{service} is reached from {node.name}")
 
-    def reach(self, address: str, port: int) -> str:
+    def reach(self, address: str, port: int, at: int = 0) -> str:
         """`host:port` on this side for an address of the cluster: of a Service, a pod or a node."""
         program = self._programs.others / "forward"
-        forward = Forward(program, self._machine, f"{address}:{port}")
+        forward = Forward(program, self._machine, f"{address}:{port}", at)
         self._stack.callback(forward.stop)
         return forward.address
 
@@ -127,10 +134,14 @@ class Cluster:
         """What a program prints that is run in the control plane's network, where nodes, pods and Services are."""
         return self._machine.run_in_network(*argv)
 
-    def beside(self, *argv: str) -> list[str]:
-        """The command that runs a program beside the cluster, in the control plane's network: pods reach it at
-        `network.GATEWAY`."""
-        return self._machine.network_command(*argv)
+    @property
+    def beside(self) -> Beside:
+        """The control plane's network, where a program is reached by pods."""
+        return Beside(
+            network.GATEWAY,
+            lambda argv: self._machine.network_command(*argv),
+            lambda port: self.reach(network.GATEWAY, port),
+        )
 
     def _address(self, namespace: str, service: str) -> str:
         return self.kubectl("get", "service", service, "-n", namespace, "-o", "jsonpath={.spec.clusterIP}")

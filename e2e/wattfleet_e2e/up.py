@@ -1,0 +1,59 @@
+"""`python -m wattfleet_e2e.up`: a cluster of three nodes on this machine until Ctrl-C, for whatever one likes to try.
+
+It tells how to get at it, with kubectl as well as with this suite (E2E_PROVIDER=kubeconfig).
+"""
+
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from wattfleet_e2e import network
+from wattfleet_e2e.capabilities import ADDRESS
+from wattfleet_e2e.node import IMPORT_IMAGE, Node
+from wattfleet_e2e.nodes import Cluster, Programs, why_not
+from wattfleet_e2e.provider import LOAD_IMAGE
+
+_CACHE = Path(__file__).resolve().parents[2] / ".cache"
+
+
+def main() -> int:
+    """Returns the exit code once the cluster is gone."""
+    programs = Programs(_CACHE / "controlplane", _CACHE / "coredns")
+    if reason := why_not(programs):
+        print(reason, file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="wattfleet-e2e-") as folder, Cluster(programs, Path(folder)) as cluster:
+            print(_ways_in(cluster, programs.kubernetes / "kubectl", Path(folder) / "load-image"), flush=True)
+            while True:
+                signal.pause()
+    except KeyboardInterrupt:
+        return 0
+
+
+def _ways_in(cluster: Cluster, kubectl: Path, load: Path) -> str:
+    load.write_text(_load_script(cluster.nodes))
+    load.chmod(0o700)
+    here, there = cluster.api.kubeconfig, cluster.api.kubeconfig_there("admin")
+    inside = [*cluster.beside.command([]), "env", f"KUBECONFIG={there}", f"{ADDRESS}={network.GATEWAY}"]
+    return f"""Three nodes are Ready. Ctrl-C ends all of it.
+
+export KUBECONFIG={here}
+export {LOAD_IMAGE}='{load} {{archive}}'
+{kubectl} get nodes
+
+A command whose ports pods reach, at {network.GATEWAY}: {shlex.join(inside)} COMMAND"""
+
+
+def _load_script(nodes: Sequence[Node]) -> str:
+    """Brings the archive that it is given to every node."""
+    commands = (shlex.join(node.machine.command(*IMPORT_IMAGE)) for node in nodes)
+    return "\n".join(["#!/bin/sh", "set -e", *(f'{command} "$1"' for command in commands), ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
