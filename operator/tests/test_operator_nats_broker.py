@@ -1,6 +1,7 @@
 """The broker's adapter against a real nats-server in operator mode, as the platform starts it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from nats.aio.client import Client, RawCredentials
 from nats.aio.msg import Msg
 from wattfleet_operator.adapters.folder_vault import FolderVault
 from wattfleet_operator.adapters.nats_broker import NatsBroker
+from wattfleet_operator.adapters.nats_connections import NatsConnections
 from wattfleet_operator.adapters.nats_identities import NatsIdentities
 from wattfleet_operator.credential import read_credential, token_in
 from wattfleet_operator.embedded.free_ports import FreePorts
@@ -193,6 +195,15 @@ async def test_what_lies_open_to_the_gateway_is_its_own_credential_alone(server:
     assert credentials["s1.creds"].read_text() == await server.vault.keep(gateway_credential(S1), str)
     with pytest.raises(ValueError, match="not a shard id"):
         parse_shard_id("s1-ingest")
+
+
+async def test_several_who_ask_at_once_ask_on_one_connection_and_it_is_closed(server: Nats) -> None:
+    connections = NatsConnections(server.broker.servers, server.identities)
+    ask_for_connections = ("$SYS.REQ.SERVER.PING.CONNZ", "{}")
+    answers = await asyncio.gather(*[connections.ask_system(*ask_for_connections) for _ in range(5)])
+    names = [one["name"] for one in json.loads(answers[-1])["data"]["connections"]]
+    assert names == ["wattfleet-operator"]
+    await connections.close()
 
 
 async def test_ensuring_a_second_time_changes_nothing(server: Nats, tmp_path: Path) -> None:

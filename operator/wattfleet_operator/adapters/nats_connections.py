@@ -4,7 +4,9 @@ A connection is kept as long as it works and replaced when it does not, so that 
 no patience; what goes wrong on one is translated into NotYet here, and nowhere else.
 """
 
+import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,6 +35,7 @@ class NatsConnections:
         self._servers = servers
         self._identities = identities
         self._kept: dict[str, Client] = {}
+        self._connecting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def close(self) -> None:
         """Ends all connections."""
@@ -91,9 +94,12 @@ class NatsConnections:
             raise NotYet("BrokerUnavailable", f"NATS: {type(error).__name__}: {error}"[:300]) from error
 
     async def _connected(self, account: Identity) -> Client:
-        client = self._kept.get(account.public_key)
-        if client is not None and client.is_connected:
-            return client
+        # Several who ask at once would each connect, and all but the last be forgotten, open.
+        async with self._connecting[account.public_key]:
+            client = self._kept.get(account.public_key)
+            return client if client is not None and client.is_connected else await self._connect(account)
+
+    async def _connect(self, account: Identity) -> Client:
         user = new_identity("user")
         token = user_token(account, account.public_key, user.public_key, "operator", permissions.operator())
         self._kept[account.public_key] = client = Client()
