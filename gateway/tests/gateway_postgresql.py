@@ -32,6 +32,7 @@ _SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
+    "log_statement": "ddl",
 }
 
 

@@ -4,7 +4,6 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,13 +12,12 @@ import psycopg
 import pytest
 from gateway_postgresql import PASSWORD, PostgreSql
 from gateway_process import program
-from sqlalchemy import Engine, event, inspect
 from sqlalchemy.exc import OperationalError
 from wattfleet_gateway.__main__ import main
 from wattfleet_gateway.database import open_database
-from wattfleet_gateway.migrations import migrate
+from wattfleet_gateway.migrations import LOCK
 from wattfleet_gateway.sessions import Sessions
-from wattfleet_gateway.store import METADATA, Store
+from wattfleet_gateway.store import Store
 from wattfleet_tenants.household import mint_household_id
 from wattfleet_tenants.testing.programs import Program, free_port
 from wattfleet_tenants.testing.waiting import wait_until
@@ -62,28 +60,7 @@ def test_every_form_of_its_url_leads_to_the_one_driver(postgresql_url: str, sche
     engine.dispose()
 
 
-def test_one_of_many_that_start_at_once_makes_the_tables(postgresql: PostgreSql) -> None:
-    url = postgresql.make("empty")
-    engines = [open_database(url) for _ in range(6)]
-    made: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        if "CREATE TABLE users" in statement:
-            made.append(statement)
-
-    def start(engine: Engine) -> None:
-        event.listen(engine, "before_cursor_execute", note)
-        migrate(engine)
-
-    with ThreadPoolExecutor(len(engines)) as threads:
-        list(threads.map(start, engines))
-    assert len(made) == 1
-    assert METADATA.tables.keys() < set(inspect(engines[0]).get_table_names())
-    for engine in engines:
-        engine.dispose()
-
-
-def test_two_gateways_start_at_once_on_an_empty_database(
+def test_of_two_gateways_that_start_at_once_one_makes_the_tables(
     postgresql: PostgreSql, environment: dict[str, str], tmp_path: Path
 ) -> None:
     url = postgresql.make("for_two")
@@ -94,15 +71,29 @@ def test_two_gateways_start_at_once_on_an_empty_database(
     gateways = [
         program(said, tmp_path / f"{name}.log", lambda: True) for name, said in (("one", environment), ("other", other))
     ]
+    before = tables_made(postgresql)
     with ExitStack() as closing:
-        for gateway in gateways:
-            gateway.start()
-            closing.callback(gateway.kill)
+        with psycopg.connect(url) as first:
+            first.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            for gateway in gateways:
+                gateway.start()
+                closing.callback(gateway.kill)
+            wait_until(lambda: waiting(first) == 2, SOON_S, "both wait for whoever is at it")
         for said in (environment, other):
             wait_until(lambda said=said: is_ready(said), SOON_S, "each serves")
+    assert tables_made(postgresql) == before + 1
     for gateway in gateways:
         assert "Traceback" not in gateway.log.read_text()
         assert PASSWORD not in gateway.log.read_text()
+
+
+def tables_made(server: PostgreSql) -> int:
+    return server.program.log.read_text().count("CREATE TABLE users")
+
+
+def waiting(connection: psycopg.Connection) -> int:
+    (row,) = connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall()
+    return row[0]
 
 
 def test_a_gateway_waits_for_its_database_and_outlives_it(

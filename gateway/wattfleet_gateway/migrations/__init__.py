@@ -8,8 +8,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, text
 
-# Any number will do, as long as nothing else in the database locks it.
-_LOCK = 7_392_001
+LOCK = 7_392_001
+"""Any number will do, as long as nothing else in the database locks it."""
 
 
 def migrate(engine: Engine) -> None:
@@ -18,6 +18,6 @@ def migrate(engine: Engine) -> None:
     config.set_main_option("script_location", "wattfleet_gateway:migrations")
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
