@@ -152,6 +152,12 @@ async def test_a_household_is_created_in_the_cluster_once(fleet: ClusterFleet, r
     await contracts.a_household_is_created_once(fleet, resources)
 
 
+async def test_only_what_is_certainly_not_in_the_cluster_is_lacking(
+    fleet: ClusterFleet, resources: ClusterResources
+) -> None:
+    await contracts.only_what_is_certainly_not_there_is_lacking(fleet, resources)
+
+
 @pytest.fixture
 def another_version(cluster: KubeApi) -> Iterator[None]:
     """The definitions of a version that knows more than the gateway."""

@@ -21,7 +21,10 @@ PLACED = Placement("Europe/Paris", True, "Ready", ShardId("s1"), READER_URL, ("n
 
 
 class FakeFleet:
-    """Every household is placed, unless told otherwise. asked: every wish for a new one, in order."""
+    """Every household is placed, unless told otherwise. asked: every wish for a new one, in order.
+
+    A household whose placement is the empty one is lacked. error: what any question is answered with.
+    """
 
     def __init__(self) -> None:
         self.placements: defaultdict[HouseholdId, Placement] = defaultdict(lambda: PLACED)
@@ -35,6 +38,11 @@ class FakeFleet:
         self.asked.append((household, time_zone, region))
         if self.error:
             raise self.error
+
+    async def lacks(self, household: HouseholdId) -> bool:
+        if self.error:
+            raise self.error
+        return self.placements[household] == Placement()
 
     def home_file_command(self, household: HouseholdId) -> str:
         return f"fetch {household}"

@@ -69,6 +69,17 @@ async def test_a_file_that_cannot_be_read_is_one_homes_trouble_only(
     await contracts.what_cannot_be_read_hides_nothing_else(FolderFleet(folder), resources)
 
 
+async def test_a_folder_lacks_only_what_is_certainly_not_there(
+    folder: ResourceFolder, resources: FolderResources
+) -> None:
+    await contracts.only_what_is_certainly_not_there_is_lacking(FolderFleet(folder), resources)
+
+
+async def test_a_folder_that_is_not_there_lacks_nothing(folder: ResourceFolder, household: HouseholdId) -> None:
+    with pytest.raises(FleetUnavailable):
+        await FolderFleet(folder).lacks(household)
+
+
 def test_the_folder_is_not_read_again_for_a_moment(folder: ResourceFolder) -> None:
     clock, home, shard = Clock(), a_household(), a_shard("s1")
     fleet = FolderFleet(folder, clock)

@@ -204,6 +204,45 @@ async def test_a_no_is_told_from_an_answer_that_nobody_has(
         assert fleet.placement(household) == Placement()
 
 
+async def test_a_household_is_lacking_only_when_the_api_server_says_so_now(household: HouseholdId) -> None:
+    late, api = mint_household_id(), Api([body(household)])
+    async with fleet_of(api) as fleet:
+        await sees(fleet, household, WAITING)
+        asked = len(api.asked)
+        assert not await fleet.lacks(household)
+        assert len(api.asked) == asked, "what is known costs no request"
+        api.households = [body(late)]
+        assert not await fleet.lacks(late), "news of it may be late"
+        assert await fleet.lacks(mint_household_id())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx2.Response(404, content=b"404 page not found", headers={"Content-Type": "text/plain"}),
+        httpx2.Response(403, json=status(403, "Forbidden")),
+        httpx2.Response(503, content=b"<html>", headers={"Content-Type": "text/html"}),
+        httpx2.ConnectError("refused"),
+    ],
+    ids=["no definition", "forbidden", "a proxy", "away"],
+)
+async def test_an_api_server_that_cannot_tell_lacks_nothing(
+    answer: httpx2.Response | Exception, household: HouseholdId
+) -> None:
+    api = Api()
+    async with fleet_of(api) as fleet:
+        await eventually(api.watched, SOON_S, "it is watched")
+        api.refuses = answer
+        with pytest.raises(FleetUnavailable):
+            await fleet.lacks(household)
+
+
+async def test_a_fleet_that_was_never_listed_lacks_nothing(household: HouseholdId) -> None:
+    async with fleet_of(Api(refuses=httpx2.ConnectError("refused"))) as fleet:
+        with pytest.raises(FleetUnavailable, match="never listed"):
+            await fleet.lacks(household)
+
+
 async def test_a_household_that_is_there_already_was_created(household: HouseholdId) -> None:
     async with fleet_of(Api(refuses=httpx2.Response(409, json=status(409, "AlreadyExists")))) as fleet:
         await fleet.create(household, "Europe/Paris", "local")

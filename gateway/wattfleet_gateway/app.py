@@ -26,6 +26,7 @@ from wattfleet_gateway.edge import Edge
 from wattfleet_gateway.errors import documented
 from wattfleet_gateway.fleet import Fleet
 from wattfleet_gateway.front_door import FrontDoor
+from wattfleet_gateway.gone_homes import GoneHomes
 from wattfleet_gateway.identity_provider import IdentityProvider
 from wattfleet_gateway.live import LiveHomes, Pace
 from wattfleet_gateway.migrations import migrate
@@ -57,10 +58,13 @@ def create_app(settings: Settings, ports: Ports) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        telling = asyncio.create_task(gateway.new_homes.keep_telling())
+        beside = [
+            asyncio.create_task(work) for work in (gateway.new_homes.keep_telling(), gateway.gone_homes.keep_looking())
+        ]
         yield
-        telling.cancel()
-        await asyncio.wait([telling])
+        for task in beside:
+            task.cancel()
+        await asyncio.wait(beside)
         gateway.store.engine.dispose()
 
     app = FastAPI(
@@ -96,6 +100,7 @@ def _wired(settings: Settings, ports: Ports) -> Gateway:
         history=ports.history,
         live=LiveHomes(ports.fleet, ports.edge, ports.history, command, ports.pace),
         new_homes=NewHomes(store, ports.fleet, settings.region, settings.homes_per_person),
+        gone_homes=GoneHomes(store, ports.fleet),
     )
 
 

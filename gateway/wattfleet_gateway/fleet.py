@@ -32,6 +32,9 @@ class Placement:
 INVALID = Placement(reason="Invalid")
 """A household whose resource, or whose shard's, cannot be read."""
 
+DELETED = Placement(reason="Deleted")
+"""A household that the fleet had, and that an administrator deleted."""
+
 
 class FleetUnavailable(Exception):
     """What is wished cannot be told to the fleet now, or it is not known whether it was heard."""
@@ -52,6 +55,13 @@ class Fleet(Protocol):
         """Wishes for a household of that id, unless there is one: then it stays as it is.
 
         Raises FleetUnavailable or FleetRefuses.
+        """
+        ...
+
+    async def lacks(self, household: HouseholdId) -> bool:
+        """Whether there is certainly no such household now: not from memory, which may be late.
+
+        Raises FleetUnavailable when that cannot be said.
         """
         ...
 

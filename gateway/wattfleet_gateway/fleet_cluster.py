@@ -122,6 +122,20 @@ class ClusterFleet:
         # The watch may have told more of it meanwhile.
         self._households.known.setdefault(household, self._households.read(made.to_dict()))
 
+    async def lacks(self, household: HouseholdId) -> bool:
+        """See `Fleet.lacks`. One that is known costs no request."""
+        if household in self._households.known:
+            return False
+        if not self._households.learnt:
+            raise FleetUnavailable("Households were never listed")
+        try:
+            # A list, for which it has the right; an API server that does not know households at all refuses it.
+            listing = self._client.list(_HOUSEHOLDS, fields={"metadata.name": household})
+            names = [found["metadata"]["name"] async for found in listing]
+        except httpx2.HTTPError as error:
+            raise FleetUnavailable(_words(error)) from error
+        return household not in names
+
     def home_file_command(self, household: HouseholdId) -> str:
         """See `Fleet.home_file_command`."""
         # The operator's Secret of that name holds the home file; the gateway never sees it.

@@ -39,6 +39,13 @@ class FolderFleet:
         except OSError as error:
             raise FleetUnavailable(f"the folder of resources: {error.strerror}") from error
 
+    async def lacks(self, household: HouseholdId) -> bool:
+        """See `Fleet.lacks`."""
+        try:
+            return await asyncio.to_thread(self._lacks, household)
+        except OSError as error:
+            raise FleetUnavailable(f"the folder of resources: {error.strerror}") from error
+
     def home_file_command(self, household: HouseholdId) -> str:
         """See `Fleet.home_file_command`."""
         return f".venv/bin/python -m wattfleet_agent run --home .wattfleet/homes/{household}.json --sensor …"
@@ -47,6 +54,10 @@ class FolderFleet:
         if self._folder.household(resource.id) is None:
             self._folder.apply(resource)
             self._remembered.cache_clear()
+
+    def _lacks(self, household: HouseholdId) -> bool:
+        # A folder that is not there, such as a disk that is not mounted, lacks nothing.
+        return f"{household}.yaml" not in {file.name for file in (self._folder.root / "households").iterdir()}
 
     def _placement_in(self, household: HouseholdId, _time_slot: int) -> Placement:
         try:

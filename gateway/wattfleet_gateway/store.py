@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import BigInteger, Engine, ForeignKey, MetaData, UniqueConstraint, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Column, Field, Session, SQLModel, col, delete, func, select, update
-from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.household import HouseholdId, parse_household_id
 from wattfleet_tenants.socket import SocketNumber
 
 Outcome = TypeVar("Outcome")
@@ -85,6 +85,14 @@ class Wish(_Table, table=True):
     wished_at_s: int = Field(sa_type=BigInteger)
 
 
+class Sighting(_Table, table=True):
+    """A household that the fleet has, or had until `missed_since_s` (Unix time)."""
+
+    __tablename__ = "sightings"
+    household_id: str = Field(sa_column=_reference("households.id", primary=True))
+    missed_since_s: int | None = Field(default=None, sa_type=BigInteger)
+
+
 METADATA = _Table.metadata
 
 
@@ -144,7 +152,7 @@ class Store:
             session.commit()
 
     def household_count(self, user_id: int) -> int:
-        """How many households this person may see."""
+        """How many households this person may see, without those that the fleet has no more."""
         with Session(self.engine) as session:
             return _household_count(session, user_id)
 
@@ -174,6 +182,7 @@ class Store:
 
     def forget_wish(self, household: HouseholdId) -> None:
         """The fleet has it."""
+        self.saw(household)
         with Session(self.engine) as session:
             session.exec(delete(Wish).where(col(Wish.household_id) == household))
             session.commit()
@@ -182,6 +191,44 @@ class Store:
         """Forgets a household that was never made, and whose it was to be."""
         with Session(self.engine) as session:
             session.exec(delete(HouseholdRow).where(col(HouseholdRow.id) == household))
+            session.commit()
+
+    def sightings(self) -> dict[HouseholdId, Sighting | None]:
+        """All households, and what was last seen of each in the fleet; None if it was never there."""
+        same = col(Sighting.household_id) == col(HouseholdRow.id)
+        wanted = select(HouseholdRow.id, Sighting).outerjoin(Sighting, same)
+        with Session(self.engine) as session:
+            return {parse_household_id(household): sighting for household, sighting in session.exec(wanted)}
+
+    def saw(self, household: HouseholdId) -> None:
+        """The fleet has it; nothing is remembered of one that nobody owns."""
+        _again_when_beaten(lambda: self._saw(household))
+
+    def _saw(self, household: HouseholdId) -> None:
+        with Session(self.engine) as session:
+            if session.get(HouseholdRow, household) is not None:
+                session.merge(Sighting(household_id=household))
+                session.commit()
+
+    def missed(self, household: HouseholdId, now_s: int) -> None:
+        """The fleet, which had it, has it no more; the first time counts."""
+        first = (col(Sighting.household_id) == household) & col(Sighting.missed_since_s).is_(None)
+        with Session(self.engine) as session:
+            session.exec(update(Sighting).where(first).values(missed_since_s=now_s))
+            session.commit()
+
+    def is_missed(self, household: HouseholdId) -> bool:
+        """Whether the fleet had it and has it no more."""
+        with Session(self.engine) as session:
+            sighting = session.get(Sighting, household)
+            return sighting is not None and sighting.missed_since_s is not None
+
+    def forget_missed(self, household: HouseholdId, until_s: int) -> None:
+        """Forgets it, its name and whose it was, if the fleet has not had it since `until_s` (Unix time, s)."""
+        gone = select(Sighting.household_id).where(col(Sighting.missed_since_s) <= until_s)
+        with Session(self.engine) as session:
+            wanted = (col(HouseholdRow.id) == household) & col(HouseholdRow.id).in_(gone)
+            session.exec(delete(HouseholdRow).where(wanted))
             session.commit()
 
     def socket_names(self, household: HouseholdId) -> dict[int, str]:
@@ -215,4 +262,6 @@ def _again_when_beaten(change: Callable[[], Outcome]) -> Outcome:
 
 
 def _household_count(session: Session, user_id: int) -> int:
-    return session.exec(select(func.count()).select_from(Membership).where(Membership.user_id == user_id)).one()
+    missed = select(Sighting.household_id).where(col(Sighting.missed_since_s).is_not(None))
+    kept = (col(Membership.user_id) == user_id) & col(Membership.household_id).not_in(missed)
+    return session.exec(select(func.count()).select_from(Membership).where(kept)).one()

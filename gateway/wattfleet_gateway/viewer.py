@@ -13,7 +13,7 @@ from fastapi import Depends, Path, Request
 from wattfleet_tenants.household import HouseholdId, parse_household_id
 
 from wattfleet_gateway.errors import NotFound, Problem, SignedOut
-from wattfleet_gateway.fleet import Fleet, Placement
+from wattfleet_gateway.fleet import DELETED, Fleet, Placement
 from wattfleet_gateway.sessions import Sessions, SignedIn
 from wattfleet_gateway.store import HouseholdRow, Store
 from wattfleet_gateway.wiring import gateway_of
@@ -35,6 +35,8 @@ class Home:
     @property
     def reader_url(self) -> str:
         """Where its readings are asked for; raises Problem while it is carried nowhere."""
+        if self.placement == DELETED:
+            raise Problem(HTTPStatus.GONE, "This home was deleted by an administrator.")
         if self.placement.reader_url is None:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "This home is still being set up. Try again soon.")
         return self.placement.reader_url
@@ -82,10 +84,14 @@ class Viewer:
         return Home(
             household,
             row.name,
-            self._fleet.placement(household),
+            self._placement(household),
             self._store.socket_names(household),
             self._fleet.home_file_command(household),
         )
+
+    def _placement(self, household: HouseholdId) -> Placement:
+        placement = self._fleet.placement(household)
+        return DELETED if placement == Placement() and self._store.is_missed(household) else placement
 
 
 def _viewer(request: Request) -> Viewer:

@@ -7,6 +7,7 @@ from starlette.requests import HTTPConnection
 
 from wattfleet_gateway.cookies import Cookies
 from wattfleet_gateway.fleet import Fleet
+from wattfleet_gateway.gone_homes import GoneHomes
 from wattfleet_gateway.identity_provider import IdentityProvider
 from wattfleet_gateway.live import LiveHomes
 from wattfleet_gateway.new_homes import NewHomes
@@ -29,6 +30,7 @@ class Gateway:
     history: History
     live: LiveHomes
     new_homes: NewHomes
+    gone_homes: GoneHomes
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:

@@ -12,6 +12,8 @@ from wattfleet_ui.add_home import LookAgain, add_home_form
 from wattfleet_ui.state import Overview
 from wattfleet_ui.theme import card
 
+_DELETED = "Deleted"  # the gateway's word
+
 
 def by_phase(*content: rx.Component) -> rx.Component:
     """The content while a home is open or loading, else the notice that fits."""
@@ -59,7 +61,7 @@ def setting_up() -> rx.Component:
     return _notice(
         "loader",
         Overview.household_name,
-        rx.fragment("This home is not ready yet: ", Overview.not_ready, ". The page goes on by itself when it is."),
+        _why_not_ready(". The page goes on by itself when it is."),
         LookAgain.create(on_again=Overview.refresh),
     )
 
@@ -104,7 +106,15 @@ def not_ready() -> rx.Component:
     """A home that is still being set up, with the platform's own reason."""
     return rx.cond(
         Overview.not_ready != "",
-        _note("loader", rx.fragment("This home is not ready yet: ", Overview.not_ready, "."), "amber"),
+        _note("loader", _why_not_ready("."), "amber"),
+    )
+
+
+def _why_not_ready(end: str) -> rx.Component:
+    return rx.cond(
+        Overview.not_ready == _DELETED,
+        "This home was deleted by an administrator.",
+        rx.fragment("This home is not ready yet: ", Overview.not_ready, end),
     )
 
 

@@ -114,6 +114,20 @@ async def a_household_is_created_once(fleet: Fleet, resources: Resources) -> Non
     await resources.delete(home)
 
 
+async def only_what_is_certainly_not_there_is_lacking(fleet: Fleet, resources: Resources) -> None:
+    """What is there is not lacking, whether it can be read or not; what was deleted is."""
+    home, spoiled, never = a_household(), a_household(), mint_household_id()
+    await resources.apply(home)
+    await resources.spoil(spoiled.id)
+    _require(not await fleet.lacks(home.id), "what is there is not lacking, whether it was heard of or not")
+    _require(not await fleet.lacks(spoiled.id), "nor is what cannot be read")
+    _require(await fleet.lacks(never), "what never was is lacking")
+    for gone in (home, spoiled):
+        await resources.delete(gone)
+        await _becomes(fleet, gone.id, lambda seen: seen == Placement(), "it is gone when it was deleted")
+        _require(await fleet.lacks(gone.id), "and lacking")
+
+
 async def what_cannot_be_read_hides_nothing_else(fleet: Fleet, resources: Resources) -> None:
     """One resource's trouble is one home's trouble."""
     before, spoiled, after = a_household(), a_household(), a_household("Europe/London")
