@@ -12,6 +12,7 @@ endif
 FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c '$(FITS)' 2>/dev/null && { command -v $$python; break; }; done)
+COMMA := ,
 STEP = $(if $(PYTHON),$(PYTHON),$(error Python 3.11 or newer with venv is needed, and no python3 on PATH is that))
 VENV := .venv/bin
 # Python keeps compiled modules, whatever the machine says: a dozen processes of the demo start from them.
@@ -52,16 +53,25 @@ test: $(PARTS) $(POSTGRESQL) chromium ## all tests, over the real parts and in a
 	@exec env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" \
 		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest -n 2 --no-loadscope-reorder $(TESTS)
 
-# Tier 1 takes an API server; tier 2 takes nodes as well, and so root, namespaces and control groups of version 1. A tier
-# that is named here is told or fails.
+# Where stories are told: local (this machine), kind, or kubeconfig (the cluster that KUBECONFIG names, and only if told so).
+# Tier 1 takes an API server; tier 2 takes nodes as well, and so, here, root, namespaces and control groups of version 1,
+# elsewhere an address at which pods reach this machine. A tier that is named is told or fails.
+E2E_PROVIDER ?= local
+E2E_PARTS := $(ENVIRONMENT) $(VICTORIA_METRICS) $(HELM)
+ifeq ($(E2E_PROVIDER),local)
 E2E_TIERS ?= $(shell test "$$(id -u)" = 0 && unshare --mount --net --pid --fork true 2>/dev/null && \
 	test -w /sys/fs/cgroup/cpu && echo 1,2 || echo 1)
-E2E_PARTS := $(ENVIRONMENT) $(VICTORIA_METRICS) $(CONTROL_PLANE) $(HELM) \
-	$(if $(findstring 2,$(E2E_TIERS)),$(COREDNS) $(CANAILLE) node-programs $(IMAGES))
+E2E_PARTS += $(CONTROL_PLANE) $(if $(findstring 2,$(E2E_TIERS)),$(COREDNS) $(CANAILLE) node-programs $(IMAGES))
+# Side by side: the stories that take nodes, and the others.
+E2E_WORKERS := -n 2 --no-loadscope-reorder
+else
+E2E_TIERS ?= $(if $(E2E_ADDRESS_OF_THIS_MACHINE),1$(COMMA)2,1)
+E2E_PARTS += $(CANAILLE)
+endif
 .PHONY: e2e
 e2e: $(E2E_PARTS) ## stories on a real Kubernetes, built here once in some minutes, on nodes too where it is root (E2E="-k lease")
-	@exec env $(OWN_PATH) E2E_TIERS=$(E2E_TIERS) WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" \
-		$(VENV)/pytest e2e/tests $(E2E)
+	@exec env $(OWN_PATH) E2E_PROVIDER=$(E2E_PROVIDER) E2E_TIERS=$(E2E_TIERS) \
+		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest $(E2E_WORKERS) e2e/tests $(E2E)
 
 .PHONY: images
 images: $(PAGE) ## container images, with docker, podman or buildah (only some, as archives: IMAGE="ui gateway --save build")

@@ -4,21 +4,29 @@ Which, says `wattfleet_e2e/provider.py`. What cannot be told is skipped with its
 E2E_TIERS names and of which nothing is told is a failure.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from wattfleet_e2e.capabilities import PodCluster
 from wattfleet_e2e.given import InUse, remove_traces
-from wattfleet_e2e.kube_api import KubeApi
+from wattfleet_e2e.kube_api import CommandFailed, KubeApi
 from wattfleet_e2e.nodes import Programs
 from wattfleet_e2e.provider import Machine, NoProvider, Provider, choose
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Programs(ROOT / ".cache" / "controlplane", ROOT / ".cache" / "coredns")
 DEFINITIONS = ROOT / "charts" / "wattfleet-crds" / "templates"
 PROMISED = {int(tier) for tier in os.environ.get("E2E_TIERS", "").split(",") if tier}
+# All that take nodes, told by one process, one after the other: they share a cluster.
+WITH_NODES = ("test_e2e_home.py", "test_e2e_nodes.py")
 TIER = "tier"
 CHOSEN = pytest.StashKey[Provider]()
 
@@ -36,8 +44,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         tier = 2 if "nodes" in fixtures else 1 if "cluster" in fixtures else 0
+        if tier == 2 and item.path.name not in WITH_NODES:
+            raise pytest.UsageError(f"{item.path.name} takes nodes and is missing in WITH_NODES, in {__file__}")
         item.user_properties.append((TIER, tier))
-    items.sort(key=lambda item: -dict(item.user_properties)[TIER])
+    items.sort(key=lambda item: item.path.name not in WITH_NODES)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
+    """Each process has a control plane of its own; of what exists but once, one process tells everything."""
+    from xdist.scheduler import LoadFileScheduling
+
+    only_one = config.stash[CHOSEN].without_nodes is None
+
+    class ByCluster(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "one cluster" if only_one or Path(file).name in WITH_NODES else file
+
+    return ByCluster(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -61,7 +85,10 @@ def cluster_with_nodes(provider: Provider, tmp_path_factory: pytest.TempPathFact
     try:
         with provider.with_nodes(tmp_path_factory.mktemp("nodes")) as cluster:
             yield cluster
-    except InUse as error:
+    except (InUse, CommandFailed) as error:
+        if provider.without_nodes is not None:
+            raise
+        # No story can be told; each would only say so again.
         pytest.exit(str(error), returncode=1)
 
 

@@ -42,7 +42,7 @@ SCHEMAS = ROOT / ".cache" / "kubernetes-schemas"
 CHARTS = ROOT / "charts"
 PLATFORM, AGENT, DEFINITIONS = CHARTS / "wattfleet", CHARTS / "wattfleet-agent", CHARTS / "wattfleet-crds"
 # Of this platform nothing of ours runs, even where there are nodes that have its images.
-IDLE = (PLATFORM, "--set=images.registry=nowhere.invalid")
+IDLE = (PLATFORM, "--set=images.registry=nowhere.invalid,images.pullPolicy=Never")
 VALUES = sorted((ROOT / "e2e" / "values").glob("*.yaml"))
 VERSIONS = ("1.31.14", "1.34.4", "1.36.3")
 PAGE = ROOT / "e2e" / "values" / "platform-page.yaml"

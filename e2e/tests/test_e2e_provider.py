@@ -4,7 +4,10 @@ kind itself does not run here: its commands are recorded. What is said of a clus
 """
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +77,7 @@ def test_a_cluster_that_a_machine_happens_to_know_is_left_alone(tmp_path: Path) 
             "has to say where the archive's path goes: {archive}",
         ),
     ],
+    ids=["no such provider", "no kind", "no containers", "no podman", "no KUBECONFIG", "no such file", "no archive"],
 )
 def test_what_cannot_be_had_is_refused_with_a_sentence_that_says_why(
     tmp_path: Path, installed: list[str], environment: dict[str, str], says: str
@@ -135,6 +139,24 @@ def test_what_a_provider_lacks_is_said_by_name(tmp_path: Path) -> None:
     assert choose(PROGRAMS, machine(tmp_path, Recorder())).lacks(list(Capability)) is None
 
 
+@pytest.mark.parametrize(("promised", "workers", "code"), [("1", "0", 0), ("1,2", "0", 1), ("1,2", "2", 1)], ids=str)
+def test_a_tier_that_is_promised_and_of_which_nothing_is_told_fails_the_run(
+    promised: str, workers: str, code: int
+) -> None:
+    told_elsewhere = {"E2E_PROVIDER": "kubeconfig", "KUBECONFIG": __file__, "E2E_TIERS": promised}
+    command = [sys.executable, "-m", "pytest", str(Path(__file__).parent / "test_e2e_nodes.py"), "-k", "three_nodes"]
+    done = subprocess.run(
+        [*command, "-n", workers, "-p", "no:cacheprovider"],
+        env={**os.environ, **told_elsewhere},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "skipped (kubeconfig has no nodes_are_machines" in done.stdout, done.stdout + done.stderr
+    assert ("E2E_TIERS promises tier 2, and every story of it was skipped" in done.stdout) is bool(code)
+    assert done.returncode == code
+
+
 @pytest.fixture(scope="module")
 def somebodys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MarkingApi]:
     """The cluster of somebody else, as our kubeconfig leads into it."""
@@ -143,7 +165,7 @@ def somebodys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MarkingApi]:
 
 
 def everything(api: MarkingApi) -> set[str]:
-    kinds = "namespaces,crd,clusterroles,clusterrolebindings,events"
+    kinds = "namespaces,crd,clusterroles,clusterrolebindings,roles,rolebindings,events"
     return set(api.kubectl("get", kinds, "-n", "default", "-o", "name").split())
 
 
@@ -153,8 +175,10 @@ def namespace(name: str) -> dict[str, Any]:
 
 def tell(api: MarkingApi) -> None:
     """What stories leave where nobody clears up: also what only an operator would let go."""
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "told"}}
-    api.apply(namespace("a-story"), role)
+    rights = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "told"}}
+    labels = {"app.kubernetes.io/part-of": "wattfleet"}
+    of_the_chart = {"name": "wattfleet-operator-events", "namespace": "default", "labels": labels}
+    api.apply(namespace("a-story"), rights, {**rights, "kind": "Role", "metadata": of_the_chart})
     api.kubectl("apply", "--server-side", "-f", DEFINITIONS)
     api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", DEFINITIONS)
     metadata = {"name": "s1", "finalizers": ["wattfleet.io/test"]}

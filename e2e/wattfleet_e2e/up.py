@@ -25,7 +25,9 @@ def main() -> int:
     if reason := why_not(programs):
         print(reason, file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        # Whoever starts it in the background may have had it ignore the first.
+        signal.signal(ending, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="wattfleet-e2e-") as folder, Cluster(programs, Path(folder)) as cluster:
             print(_ways_in(cluster, programs.kubernetes / "kubectl", Path(folder) / "load-image"), flush=True)

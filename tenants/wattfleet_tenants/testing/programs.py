@@ -15,7 +15,7 @@ from pathlib import Path
 from wattfleet_tenants.testing.waiting import wait_until
 
 _PR_SET_PDEATHSIG = 1
-_START_WITHIN_S = 20.0
+_START_WITHIN_S = 60.0
 _STOP_WITHIN_S = 10.0
 
 
