@@ -69,7 +69,7 @@ E2E_TIERS ?= $(if $(E2E_ADDRESS_OF_THIS_MACHINE),1$(COMMA)2,1)
 E2E_PARTS += $(CANAILLE)
 endif
 .PHONY: e2e
-e2e: $(E2E_PARTS) ## stories on a real Kubernetes, built here once in some minutes, on nodes too where it is root (E2E="-k lease")
+e2e: $(E2E_PARTS) ## stories on a real Kubernetes, built here once in some minutes, on nodes too where it is root (E2E="-k lease"; elsewhere: E2E_PROVIDER=kind)
 	@exec env $(OWN_PATH) E2E_PROVIDER=$(E2E_PROVIDER) E2E_TIERS=$(E2E_TIERS) \
 		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest $(E2E_WORKERS) e2e/tests $(E2E)
 
