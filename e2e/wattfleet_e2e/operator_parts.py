@@ -11,10 +11,10 @@ from pathlib import Path
 from lightkube import AsyncClient
 from wattfleet_operator.adapters.cluster_secrets import ClusterVault
 from wattfleet_operator.adapters.nats_identities import NatsIdentities
-from wattfleet_operator.cluster import ClusterOperator
+from wattfleet_operator.cluster import DEFAULT_PACE, ClusterOperator, Pace
 from wattfleet_operator.embedded.nats_server import nats_process
 from wattfleet_operator.manifests.shard_objects import Look
-from wattfleet_operator.ports import Running, StoreUrls
+from wattfleet_operator.ports import Running, StoreUrls, Workloads
 from wattfleet_operator.settings import Settings
 from wattfleet_tenants.crd import Shard
 from wattfleet_tenants.household import HouseholdId
@@ -58,6 +58,9 @@ class WorkloadsAreThere:
         """There is nothing to stop."""
 
 
+WORKLOADS_ARE_THERE = WorkloadsAreThere()
+
+
 async def broker_server(vault: ClusterVault, port: int, folder: Path) -> Program:
     """A NATS server whose keys are those of `vault`."""
     process = await nats_process(NatsIdentities(vault), port, folder / "nats")
@@ -70,13 +73,20 @@ def settings_of(namespace: str, nats_url: str) -> Settings:
 
 
 class OperatorParts(ClusterOperator):
-    """The operator of `namespace` on `client`. later: how far its clock is ahead."""
+    """The operator of `namespace` on `client`. workloads: None for those of a cluster. later: how far its clock is
+    ahead."""
 
-    def __init__(self, client: AsyncClient, namespace: str, nats_url: str) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        namespace: str,
+        nats_url: str,
+        workloads: Workloads | None = WORKLOADS_ARE_THERE,
+        pace: Pace = DEFAULT_PACE,
+    ) -> None:
         self.later = timedelta()
         self.store = StoreIsThere()
-        settings = settings_of(namespace, nats_url)
-        super().__init__(client, settings, self.store, WorkloadsAreThere(), self._clock)
+        super().__init__(client, settings_of(namespace, nats_url), self.store, workloads, self._clock, pace)
 
     def _clock(self) -> datetime:
         return datetime.now(UTC) + self.later

@@ -189,14 +189,12 @@ async def test_what_is_touched_while_it_is_looked_at_is_looked_at_once_more(hous
     assert looks == 2
 
 
-async def test_what_vanished_keeps_the_loop_from_its_rest_no_more(
-    household: HouseholdId, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_vanished_keeps_the_loop_from_its_rest_no_more(household: HouseholdId) -> None:
     """Whoever takes the finalizer away lets a household go unseen."""
     fake = FakeWorld()
     fake.resources.add(wish(household))
-    monkeypatch.setattr("wattfleet_operator.loop._SWEEP_EVERY_S", {"Shard": 0.0, "Household": 0.0})
-    loop, due = Loop(fake.world), partial(REGISTRY.get_sample_value, "wattfleet_operator_due_resources")
+    loop = Loop(fake.world, {"Shard": 0.0, "Household": 0.0})
+    due = partial(REGISTRY.get_sample_value, "wattfleet_operator_due_resources")
     await loop.look()
     await loop.look()
     assert due() == 2, "it and its shard"

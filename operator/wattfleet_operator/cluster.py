@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx
@@ -18,8 +19,9 @@ from wattfleet_operator.adapters.nats_accounts import accounts_configuration
 from wattfleet_operator.adapters.nats_broker import NatsBroker
 from wattfleet_operator.adapters.nats_identities import NatsIdentities
 from wattfleet_operator.handlers import watch
-from wattfleet_operator.loop import Loop
+from wattfleet_operator.loop import SWEEP_EVERY_S, Loop
 from wattfleet_operator.ports import Store, Workloads, World
+from wattfleet_operator.roll_call import ROLL_CALL_EVERY_S, call_roll
 from wattfleet_operator.settings import Settings
 from wattfleet_operator.signing_keys import ensure_signing_keys
 from wattfleet_operator.tasks import first_ends
@@ -36,6 +38,17 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a resource of a kind that is well is left alone, and how long it can go unseen that something went."""
+
+    sweep_every_s: Mapping[str, float] = field(default_factory=lambda: SWEEP_EVERY_S)
+    roll_call_every_s: float = ROLL_CALL_EVERY_S
+
+
+DEFAULT_PACE = Pace()
+
+
 class ClusterOperator:
     """The operator on `client`. store, workloads: others than the cluster's own, where no node runs any pods."""
 
@@ -46,8 +59,10 @@ class ClusterOperator:
         store: Store | None = None,
         workloads: Workloads | None = None,
         clock: Callable[[], datetime] = _now,
+        pace: Pace = DEFAULT_PACE,
     ) -> None:
         self._settings = settings
+        self._pace = pace
         self._http = httpx.AsyncClient(trust_env=False)
         self.vault = ClusterVault(client, settings.namespace)
         self.resources = ClusterResources(client)
@@ -65,14 +80,15 @@ class ClusterOperator:
             ClusterEvents(client, self.resources),
             clock,
         )
-        self.loop = Loop(world)
+        self.loop = Loop(world, pace.sweep_every_s)
 
     async def run(self) -> None:
         """Works until it is cancelled, or a part of it fails."""
         try:
             await self._prepare()
             watching = watch(self.resources, self.homes, self.objects, self.loop, self._settings.namespace)
-            await first_ends(self.loop.run(), watching)
+            calling = call_roll(self.resources, self.homes, self.objects, self.loop, self._pace.roll_call_every_s)
+            await first_ends(self.loop.run(), watching, calling)
         finally:
             await self.broker.close()
             await self._http.aclose()

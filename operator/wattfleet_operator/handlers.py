@@ -24,6 +24,17 @@ from wattfleet_operator.manifests.shard_objects import SHARD_LABEL
 _GROUP, _, _VERSION = API_VERSION.partition("/")
 _PLURALS: dict[str, Kind] = {"households": "Household", "shards": "Shard"}
 
+_WATCHED_AT_ONCE_S = 20
+"""The API server ends a watch after this and says, two seconds before, up to which version it has told everything. So
+a healthy watch is never silent for longer, and goes on from a version that is known still; nine requests in 20 s."""
+_SILENT_AT_MOST_S = 30.0
+"""One that is silent for longer leads nowhere: a connection that a machine in between has forgotten ends without a
+word, and nothing but silence tells of it."""
+_CONNECTED_WITHIN_S = 5.0
+_ANSWERED_WITHIN_S = 60.0
+_PAUSES_S = (0.5, 1.0, 2.0, *[4.0] * 12)
+"""Between attempts. kopf's own grow to 21 s, for which nobody would look when the API server is back."""
+
 
 class _NoDiffs(kopf.DiffBaseStorage):
     """Nobody asks what has changed: the loop sees to that. Working it out took a fifth of kopf's CPU."""
@@ -48,16 +59,12 @@ async def watch(
     kopf has a thread and an event loop of its own: when it ends, it cancels whatever else it finds in its loop.
     """
     hand_on = asyncio.get_running_loop().call_soon_threadsafe
-    stop, settings = threading.Event(), kopf.OperatorSettings()
-    settings.posting.enabled = False
-    # Namespaces and definitions are what they are: the operator needs no right to look at them.
-    settings.scanning.disabled = True
-    settings.persistence.diffbase_storage = _NoDiffs()
+    stop = threading.Event()
     logging.getLogger("kopf").setLevel(logging.WARNING)
     run = partial(
         kopf.run,
         registry=_registry(resources, homes, objects, loop, hand_on),
-        settings=settings,
+        settings=_settings(),
         standalone=True,
         namespaces=[namespace],
         stop_flag=stop,
@@ -68,6 +75,20 @@ async def watch(
     finally:
         stop.set()
         await watching
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    # Namespaces and definitions are what they are: the operator needs no right to look at them.
+    settings.scanning.disabled = True
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.watching.server_timeout = _WATCHED_AT_ONCE_S
+    settings.watching.inactivity_timeout = _SILENT_AT_MOST_S
+    settings.networking.connect_timeout = _CONNECTED_WITHIN_S
+    settings.networking.request_timeout = _ANSWERED_WITHIN_S
+    settings.networking.error_backoffs = _PAUSES_S
+    return settings
 
 
 def _registry(

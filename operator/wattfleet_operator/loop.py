@@ -7,7 +7,7 @@ pause of its own, and hides none of the others. This is the only place that turn
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 Resource = TypeVar("Resource", Household, Shard)
 
-_SWEEP_EVERY_S = {"Shard": 30.0, "Household": 300.0}
+SWEEP_EVERY_S: Mapping[str, float] = {"Shard": 30.0, "Household": 300.0}
 """How long one that is well is left alone. A household works when its shard does, which wakes it."""
 _STALLED_EVERY_S = 30.0
 _LOOK_EVERY_S = 0.5
@@ -49,10 +49,11 @@ class _Memory:
 
 
 class Loop:
-    """Reconciles all of `world.resources`."""
+    """Reconciles all of `world.resources`. sweep_every_s: how long one of a kind that is well is left alone."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, sweep_every_s: Mapping[str, float] = SWEEP_EVERY_S) -> None:
         self._world = world
+        self._sweep_every_s = sweep_every_s
         self._resources = world.resources
         self._memories: dict[tuple[str, str], _Memory] = {}
         self._woken = asyncio.Event()
@@ -141,7 +142,7 @@ class Loop:
                 self._put_off(resource, memory, error)
                 await self._report_failure(resource, error)
                 return
-            memory.failures, memory.due_s = 0, min(memory.due_s, monotonic() + _SWEEP_EVERY_S[resource.kind])
+            memory.failures, memory.due_s = 0, min(memory.due_s, monotonic() + self._sweep_every_s[resource.kind])
             if resource.metadata.deletion_timestamp is None:
                 await self._report(resource, status)
             else:

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from lightkube import AsyncClient
+from lightkube.core.generic_client import ListAsyncIterable
 from lightkube.resources.apps_v1 import Deployment, StatefulSet
 from lightkube.resources.core_v1 import PersistentVolumeClaim, Service
 from lightkube.resources.networking_v1 import NetworkPolicy
@@ -19,7 +20,7 @@ from lightkube.resources.policy_v1 import PodDisruptionBudget
 from lightkube.types import PatchType
 from wattfleet_tenants.shard import ShardId
 
-from wattfleet_operator.adapters.cluster import FIELD_MANAGER, Gone, asking
+from wattfleet_operator.adapters.cluster import FIELD_MANAGER, LISTED_AT_ONCE, Gone, asking, roll
 from wattfleet_operator.adapters.cluster_resources import Body, ClusterResources
 from wattfleet_operator.errors import NotYet
 from wattfleet_operator.manifests.shard_objects import SHARD_LABEL, Manifest
@@ -72,7 +73,7 @@ class ClusterObjects:
         """Learns what is there; the watch tells the rest. Raises NotYet."""
         for kind, class_ in CLASSES.items():
             with asking():
-                async for found in self._client.list(class_, namespace=self._namespace, labels={SHARD_LABEL: None}):
+                async for found in self._listing(class_):
                     self.saw(kind, None, found.to_dict())
 
     def saw(self, kind: str, event: str | None, body: Body) -> str | None:
@@ -88,6 +89,16 @@ class ClusterObjects:
         if before is None or (before.form, before.running) != (seen.form, seen.running):
             return seen.shard
         return None
+
+    async def call_roll(self) -> set[str]:
+        """Forgets what is there no more; returns the shards that have to be looked at for that. Raises NotYet."""
+        rolls = {kind: await roll(self._listing(class_)) for kind, class_ in CLASSES.items()}
+        gone = []
+        for (kind, name), seen in self._seen.items():
+            names, version = rolls[kind]
+            if name not in names and seen.version <= version:
+                gone.append((kind, name))
+        return {self._seen.pop(key).shard for key in gone}
 
     async def ensure(self, shard: ShardId, wished: Sequence[Manifest]) -> None:
         """Every object is as wished, and goes with its Shard. Raises NotYet."""
@@ -110,7 +121,14 @@ class ClusterObjects:
                     await self._client.delete(CLASSES[kind], name, namespace=self._namespace)
             except Gone:
                 pass
+            # Whether the watch has told of it yet or not: what was deleted does not run.
+            self._seen.pop((kind, name), None)
             self._applied.pop((kind, name), None)
+
+    def _listing(self, class_: Any) -> ListAsyncIterable[Any]:
+        return self._client.list(
+            class_, namespace=self._namespace, labels={SHARD_LABEL: None}, chunk_size=LISTED_AT_ONCE
+        )
 
     async def _ensure(self, manifest: Manifest, owner: Body) -> None:
         key = (manifest["kind"], manifest["metadata"]["name"])

@@ -18,7 +18,7 @@ from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.placement import Place
 from wattfleet_tenants.shard import ShardId
 
-from wattfleet_operator.adapters.cluster import FIELD_MANAGER, HOUSEHOLDS, SHARDS, Gone, asking
+from wattfleet_operator.adapters.cluster import FIELD_MANAGER, HOUSEHOLDS, LISTED_AT_ONCE, SHARDS, Gone, asking, roll
 from wattfleet_operator.errors import NotYet
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ Resource = TypeVar("Resource", Household, Shard)
 Body = Mapping[str, Any]
 
 _CLASSES: dict[Kind, Any] = {"Household": HOUSEHOLDS, "Shard": SHARDS}
-_LISTED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class ClusterResources:
         yet would seem to be empty. The watch tells the rest. Raises NotYet."""
         for kind, class_ in _CLASSES.items():
             with asking():
-                async for found in self._client.list(class_, chunk_size=_LISTED_AT_ONCE):
+                async for found in self._client.list(class_, chunk_size=LISTED_AT_ONCE):
                     body: Body = found.to_dict()
                     self.saw(kind, None, body)
 
@@ -76,6 +75,18 @@ class ClusterResources:
             return
         self._remember(kind, name, None if event == "DELETED" else self._read(kind, body))
         self._changed = True
+
+    async def call_roll(self) -> set[str]:
+        """Forgets those that are there no more; returns their names. Raises NotYet."""
+        missed = set()
+        for kind, class_ in _CLASSES.items():
+            names, version = await roll(self._client.list(class_, chunk_size=LISTED_AT_ONCE))
+            for name, seen in list(self._shelves[kind].seen.items()):
+                if name not in names and seen.version <= version:
+                    self._remember(kind, name, None)
+                    missed.add(name)
+        self._changed = self._changed or bool(missed)
+        return missed
 
     def changed(self) -> bool:
         """Whether any of them may have changed since this was last asked."""

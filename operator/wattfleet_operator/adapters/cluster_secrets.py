@@ -11,13 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 from lightkube import AsyncClient
+from lightkube.core.generic_client import ListAsyncIterable
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
 from wattfleet_tenants.home_file import HomeFile, home_text, parse_home
 from wattfleet_tenants.household import HouseholdId, parse_household_id
 
-from wattfleet_operator.adapters.cluster import FIELD_MANAGER, Gone, asking
+from wattfleet_operator.adapters.cluster import FIELD_MANAGER, LISTED_AT_ONCE, Gone, asking, roll
 from wattfleet_operator.adapters.cluster_resources import Body, ClusterResources
 from wattfleet_operator.errors import NotYet
 from wattfleet_operator.vault_names import secret_of
@@ -110,9 +111,7 @@ class ClusterHomes:
     async def load(self) -> None:
         """Learns what is there; the watch tells the rest."""
         with asking():
-            async for secret in self._client.list(
-                Secret, namespace=self._namespace, labels={HOUSEHOLD_LABEL: None}, chunk_size=500
-            ):
+            async for secret in self._listing():
                 self.saw(None, secret.to_dict())
 
     def saw(self, event: str | None, body: Body) -> HouseholdId | None:
@@ -126,6 +125,18 @@ class ClusterHomes:
         if home is not None:
             self._known[household] = home
         return household if home != before else None
+
+    async def call_roll(self) -> set[HouseholdId]:
+        """Forgets what is there no more; returns whose homes that were. Raises NotYet."""
+        names, version = await roll(self._listing())
+        missed = {
+            household
+            for household in self._known
+            if secret_name(household) not in names and self._versions[household] <= version
+        }
+        for household in missed:
+            del self._known[household], self._versions[household]
+        return missed
 
     async def read(self, household: HouseholdId) -> HomeFile | None:
         """The home file; None when there is none, or none that can be used."""
@@ -164,6 +175,11 @@ class ClusterHomes:
         except Gone:
             pass
         self._known.pop(household, None)
+
+    def _listing(self) -> ListAsyncIterable[Secret]:
+        return self._client.list(
+            Secret, namespace=self._namespace, labels={HOUSEHOLD_LABEL: None}, chunk_size=LISTED_AT_ONCE
+        )
 
 
 def secret_name(household: HouseholdId) -> str:

@@ -1,0 +1,47 @@
+"""What a watch cannot tell: that something went while it was cut for so long that it had to begin anew.
+
+A watch that is cut goes on where it was, deletions included. When the API server no longer knows what happened since
+then (410 Gone), kopf lists everything again, and whatever is not in that list is not mentioned. So now and then the
+roll is called: what is remembered and does not answer is forgotten, and what belongs to it is looked at. Pods that
+lost a Service or a home that lost its Secret wait no longer than that.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Collection
+from typing import TypeVar
+
+from wattfleet_operator.adapters.cluster_objects import ClusterObjects
+from wattfleet_operator.adapters.cluster_resources import ClusterResources
+from wattfleet_operator.adapters.cluster_secrets import ClusterHomes
+from wattfleet_operator.errors import NotYet
+from wattfleet_operator.loop import Loop
+
+logger = logging.getLogger(__name__)
+
+ROLL_CALL_EVERY_S = 300.0
+Answer = TypeVar("Answer", bound=Collection[str])
+
+
+async def call_roll(
+    resources: ClusterResources, homes: ClusterHomes, objects: ClusterObjects, loop: Loop, every_s: float
+) -> None:
+    """Forgets what is there no more, every `every_s` seconds, until it is cancelled."""
+    while True:
+        await asyncio.sleep(every_s)
+        await _answered(resources.call_roll())
+        for household in await _answered(homes.call_roll()) or ():
+            loop.touch("Household", household)
+        for shard in await _answered(objects.call_roll()) or ():
+            loop.touch("Shard", shard)
+
+
+async def _answered(call: Awaitable[Answer]) -> Answer | None:
+    try:
+        answer = await call
+    except NotYet as error:
+        logger.warning("the roll could not be called", extra={"reason": error.reason, "detail": error.message})
+        return None
+    if answer:
+        logger.info("something went unseen", extra={"belonged_to": sorted(map(str, answer))})
+    return answer
