@@ -1,20 +1,39 @@
 """The adapters of a cluster keep what their ports promise, the same as those of one machine (operator/tests)."""
 
+import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from lightkube import AsyncClient, KubeConfig
 from wattfleet_e2e.kube_api import KubeApi
+from wattfleet_e2e.operator_parts import broker_server, settings_of
+from wattfleet_e2e.pods import pods_run
 from wattfleet_operator.adapters.cluster_resources import ClusterResources
 from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, ClusterVault
+from wattfleet_operator.adapters.cluster_store import ClusterStore
+from wattfleet_operator.adapters.cluster_workloads import ClusterWorkloads
+from wattfleet_operator.adapters.nats_broker import NatsBroker
+from wattfleet_operator.cluster import ClusterOperator
 from wattfleet_operator.errors import NotYet
+from wattfleet_operator.handlers import watch
+from wattfleet_operator.manifests.shard_objects import SHARD_LABEL, store_host
+from wattfleet_operator.ports import StoreUrls
 from wattfleet_operator.testing import contracts
-from wattfleet_tenants.crd import Household
-from wattfleet_tenants.household import mint_household_id
+from wattfleet_tenants.crd import Household, Shard
+from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.placement import Place
 from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.testing.programs import free_port
+from wattfleet_tenants.testing.victoria_metrics import VictoriaMetrics
+
+NATS = "nats://127.0.0.1:1"
+MADE_OF = "deployments,statefulsets,services,persistentvolumeclaims,poddisruptionbudgets,networkpolicies"
 
 
 @pytest.fixture
@@ -79,6 +98,95 @@ async def test_what_was_deleted_meanwhile_is_not_made_anew(client: AsyncClient, 
     with pytest.raises(NotYet, match="uid"):
         await resources.hold(seen)
     assert household not in cluster.kubectl("get", "households", "-o", "name")
+
+
+class Kept:
+    """A shard, an operator that watches and decides nothing, and pods that say that they run."""
+
+    def __init__(self, cluster: KubeApi, client: AsyncClient, namespace: str) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.parts = ClusterOperator(client, settings_of(namespace, NATS))
+        self.shard = Shard.model_validate({"metadata": {"name": f"k{secrets.token_hex(4)}"}})
+
+    def shows(self) -> dict[str, Any]:
+        """What the shard is made of: which objects, and which wish each of them holds."""
+        there = ("-n", self.namespace, "-l", f"{SHARD_LABEL}={self.shard.id}", "-o", "json")
+        items = json.loads(self.cluster.kubectl("get", MADE_OF, *there))["items"]
+        return {f"{one['kind']}/{one['metadata']['name']}": (one["metadata"]["uid"], one["spec"]) for one in items}
+
+
+@pytest.fixture
+async def kept(
+    cluster: KubeApi, client: AsyncClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Kept]:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    kept = Kept(cluster, client, namespace)
+    parts, name = kept.parts, {"name": kept.shard.id}
+    cluster.apply({"apiVersion": "wattfleet.io/v1alpha1", "kind": "Shard", "metadata": name})
+    await asyncio.gather(parts.resources.load(), parts.objects.load())
+    watching = watch(parts.resources, parts.homes, parts.objects, parts.loop, namespace)
+    running = [asyncio.create_task(one) for one in (watching, pods_run(client, namespace))]
+    yield kept
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    cluster.kubectl("delete", "shard", kept.shard.id)
+
+
+class AsServices(httpx.AsyncHTTPTransport):
+    """Leads to `server` whatever is asked of `host`, as a Service of that name does where there are nodes."""
+
+    def __init__(self, host: str, server: str) -> None:
+        super().__init__()
+        self._host, self._server = httpx.URL(f"http://{host}"), httpx.URL(server)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert (request.url.host, request.url.port) == (self._host.host, self._host.port)
+        request.url = request.url.copy_with(host=self._server.host, port=self._server.port)
+        return await super().handle_async_request(request)
+
+
+@pytest.fixture
+def victoria_metrics(tmp_path: Path) -> Iterator[VictoriaMetrics]:
+    server = VictoriaMetrics(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+async def test_a_store_as_objects_keeps_its_promises(kept: Kept, victoria_metrics: VictoriaMetrics) -> None:
+    transport = AsServices(store_host(kept.shard.id, kept.namespace), victoria_metrics.url)
+    async with httpx.AsyncClient(transport=transport) as http:
+        look = settings_of(kept.namespace, NATS).look
+        store = ClusterStore(kept.parts.objects, kept.parts.resources, look, None, http)
+        await contracts.store_keeps_its_promises(store, kept.shard, http, kept.shows)
+
+
+async def test_workloads_as_objects_keep_their_promises(kept: Kept) -> None:
+    look = settings_of(kept.namespace, NATS).look
+    workloads = ClusterWorkloads(kept.parts.objects, look, (NATS,))
+    store = StoreUrls("http://insert", "http://select")
+    await contracts.workloads_keep_their_promises(workloads, kept.shard, store, kept.shows)
+
+
+async def test_nats_with_its_keys_as_secrets_keeps_its_promises(
+    client: AsyncClient, namespace: str, tmp_path: Path, household: HouseholdId
+) -> None:
+    port = free_port()
+    server = await broker_server(ClusterVault(client, namespace), port, tmp_path)
+    server.start()
+
+    @asynccontextmanager
+    async def broker() -> AsyncIterator[NatsBroker]:
+        broker = NatsBroker((f"nats://127.0.0.1:{port}",), ClusterVault(client, namespace))
+        yield broker
+        await broker.close()
+
+    try:
+        await contracts.broker_keeps_its_promises(broker, ShardId("s1"), household)
+    finally:
+        server.kill()
 
 
 def see(resources: ClusterResources, cluster: KubeApi, household: str) -> dict[str, object]:
