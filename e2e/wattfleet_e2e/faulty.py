@@ -24,7 +24,7 @@ from wattfleet_e2e.operator_parts import WORKLOADS_ARE_THERE, OperatorParts, bro
 from wattfleet_e2e.seeing import seen
 
 WITHIN_S = 60
-OF_THE_PLATFORM = {f"wattfleet-{of}" for of in ("gateway", "nats", "nats-server", "signing")}
+OF_THE_PLATFORM = {f"wattfleet-{of}" for of in ("gateway", "nats", "nats-routes", "nats-server", "signing")}
 
 
 class Faulty:
