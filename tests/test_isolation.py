@@ -186,6 +186,7 @@ def foreign_subjects(homes: Homes) -> tuple[list[str], list[str]]:
         f"$JS.ACK.{subjects.bundle_stream(SHARD, Lane.LIVE)}.{subjects.WRITER_CONSUMER}.1.1.1.1.1",
         "$JS.API.INFO",
         f"$KV.{subjects.HOUSEHOLDS_BUCKET}.{bob}",
+        f"$KV.{subjects.HOUSEHOLDS_BUCKET}.{homes.alice_house}",
         f"$KV.{subjects.LEDGER_BUCKET}.{subjects.ledger_key(Lane.LIVE, 'anyrun')}",
         "$SYS.REQ.CLAIMS.UPDATE",
     ]
@@ -258,6 +259,7 @@ def test_an_acknowledgement_cannot_be_sent_into_another_home_s_subjects(
         f"{subjects.agent_inbox(alice.household)}",
         *(f"$JS.API.STREAM.PURGE.{subjects.bundle_stream(SHARD, lane)}" for lane in Lane),
         f"$KV.{subjects.HOUSEHOLDS_BUCKET}.{bob.household}",
+        f"$KV.{subjects.HOUSEHOLDS_BUCKET}.{alice.household}",
     ]
 
     async def intrude() -> None:

@@ -22,8 +22,12 @@ from wattfleet_e2e.seeing import seen
 from wattfleet_operator.adapters.cluster_resources import FINALIZER, ClusterResources
 from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, secret_name
 from wattfleet_operator.household import ERASED_AGAIN_AFTER
+from wattfleet_tenants import subjects
+from wattfleet_tenants.adapters.assignments import quota_in
 from wattfleet_tenants.home_file import HomeFile, parse_home
 from wattfleet_tenants.household import HouseholdId, mint_household_id
+from wattfleet_tenants.quota import Quota
+from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.programs import Program, free_port
 from wattfleet_tenants.testing.waiting import eventually
 
@@ -79,6 +83,12 @@ class Operator:
     def home(self, household: HouseholdId) -> HomeFile | None:
         secret = self.found("secret", secret_name(household), "-n", NAMESPACE)
         return None if secret is None else parse_home(base64.b64decode(secret["data"]["home.json"]), "the Secret")
+
+    async def quota(self, household: HouseholdId) -> Quota:
+        """What the household's shard is told of it."""
+        async with self.parts.broker._nats.jetstream(ShardId(self.shard)) as js:
+            entry = await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).get(household)
+            return quota_in(entry.value or b"")
 
     async def birth(self, **spec: object) -> HouseholdId:
         household = mint_household_id()
@@ -199,6 +209,27 @@ async def test_a_suspended_household_is_cut_off_and_comes_back(operator: Operato
     assert after is not None
     assert before.credentials != after.credentials
     assert await operator.connects(household)
+
+
+async def test_an_edited_quota_is_told_to_its_shard_at_once_and_costs_the_report_alone(
+    operator: Operator, cluster: KubeApi, api: tuple[AsyncClient, Counted]
+) -> None:
+    household = await operator.birth(quota={"backlogDays": 3})
+    assert await operator.quota(household) == Quota(backlog_days=3)
+    before = api[1].requests
+    cluster.apply(wish(household, quota={"sockets": 30}))
+
+    async def told() -> bool:
+        return await operator.quota(household) == Quota(sockets=30)
+
+    await eventually(told, 10, "the shard is told")
+
+    def reported() -> bool:
+        resource = operator.found("household", household) or {}
+        return bool(resource["status"]["observedGeneration"] == resource["metadata"]["generation"])
+
+    await seen(reported, SEEN_WITHIN_S, "the edit is reported")
+    assert api[1].requests - before == 1
 
 
 async def test_a_deleted_household_is_erased_before_it_goes(operator: Operator, cluster: KubeApi) -> None:

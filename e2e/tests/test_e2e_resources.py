@@ -54,6 +54,13 @@ def test_a_resource_without_a_spec_gets_every_default_of_the_models(cluster: Kub
         (household(region="Europe; DROP"), "region"),
         (household(deletionPolicy="Forget"), 'supported values: "Erase", "Retain"'),
         (household(owner="alice@example.com"), 'unknown field "spec.owner"'),
+        (household(quota={"backlogDays": 0}), "from 1 to 14: what is beyond waits in its agent's outbox anyway"),
+        (household(quota={"backlogDays": 15}), "from 1 to 14: what is beyond waits in its agent's outbox anyway"),
+        (household(quota={"sockets": 0}), "it must be from 1 to 64: no message holds more sockets; to stop a home"),
+        (household(quota={"sockets": 65}), "it must be from 1 to 64: no message holds more sockets; to stop a home"),
+        (household(quota={"thermometers": -1}), "it must be from 0 to 64: no message holds more thermometers"),
+        (household(quota={"sockets": "few"}), "spec.quota.sockets"),
+        (household(quota={"messages": 7}), 'unknown field "spec.quota.messages"'),
         (shard("s1", writers={"min": 3, "max": 2}), "min must not be above max"),
         (shard("s1", capacity=0), "spec.capacity"),
         (shard("s1", capacity="many"), "spec.capacity"),
@@ -69,6 +76,13 @@ def test_a_resource_without_a_spec_gets_every_default_of_the_models(cluster: Kub
         "a region that is none",
         "an unknown policy",
         "personal data",
+        "no backlog",
+        "too large a backlog",
+        "no socket",
+        "too many sockets",
+        "less than no thermometer",
+        "sockets in words",
+        "an unknown quota",
         "min above max",
         "no capacity",
         "capacity in words",
@@ -106,6 +120,12 @@ def test_a_shorter_retention_is_taken_when_it_is_meant(cluster: KubeApi) -> None
     assert stored(cluster, shard("meant"))["spec"]["retentionYears"] == 5
 
 
+def test_a_quota_of_which_one_part_is_given_gets_the_others_by_default(cluster: KubeApi) -> None:
+    wish = household(quota={"backlogDays": 3})
+    cluster.apply(wish)
+    assert stored(cluster, wish)["spec"]["quota"] == {"backlogDays": 3, "sockets": 64, "thermometers": 64}
+
+
 def test_a_time_zone_that_python_knows_is_known_to_the_api_server_too(cluster: KubeApi) -> None:
     cluster.apply(household(timeZone="America/Argentina/ComodRivadavia"), household(timeZone="Asia/Kathmandu"))
 
@@ -124,6 +144,9 @@ def test_kubectl_explains_and_shows_what_an_admin_wants(cluster: KubeApi) -> Non
     told = cluster.kubectl("explain", "household.spec")
     assert "True cuts its agent off until it is false again." in told
     assert "IANA time zone of its days and months." in told
+    quota = cluster.kubectl("explain", "household.spec.quota")
+    assert "waits in its agent's outbox until there is room" in " ".join(quota.split())
+    assert "backlogDays\t<integer>" in quota
     cluster.apply(household("h0123456789abcdefghi2"))
     header, *_ = cluster.kubectl("get", "hh", "-o", "wide").splitlines()
     assert header.split() == ["NAME", "SHARD", "READY", "REASON", "AGE", "REGION", "CREDENTIAL-EXPIRES"]

@@ -13,6 +13,7 @@ from wattfleet_tenants.credentials import Identity, creds_file, new_identity, sc
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.placement import Place
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.shard import ShardId
 
 S1 = ShardId("s1")
@@ -49,6 +50,7 @@ class FakeBroker:
     accounts: set[ShardId] = field(default_factory=set)
     streams: set[ShardId] = field(default_factory=set)
     assigned: set[tuple[ShardId, HouseholdId]] = field(default_factory=set)
+    quotas: dict[HouseholdId, Quota] = field(default_factory=dict)
     left: dict[HouseholdId, datetime] = field(default_factory=dict)
     oldest: datetime | None = None
     quarantined: set[HouseholdId] = field(default_factory=set)
@@ -71,11 +73,12 @@ class FakeBroker:
     def now(self) -> datetime:
         return self.clock() + BROKER_AHEAD
 
-    async def assign(self, shard: ShardId, household: HouseholdId) -> None:
-        self.calls("assign", lambda: self._assign(shard, household))
+    async def assign(self, shard: ShardId, household: HouseholdId, quota: Quota) -> None:
+        self.calls("assign", lambda: self._assign(shard, household, quota))
 
-    def _assign(self, shard: ShardId, household: HouseholdId) -> None:
+    def _assign(self, shard: ShardId, household: HouseholdId, quota: Quota) -> None:
         self.assigned.add((shard, household))
+        self.quotas[household] = quota
         self.left.pop(household, None)
 
     async def leave(self, shard: ShardId, household: HouseholdId) -> datetime | None:
@@ -94,6 +97,7 @@ class FakeBroker:
 
     def _unassign(self, shard: ShardId, household: HouseholdId) -> None:
         self.assigned.discard((shard, household))
+        self.quotas.pop(household, None)
         self.left.pop(household, None)
 
     async def purge_quarantine(self, shard: ShardId, household: HouseholdId) -> None:

@@ -12,6 +12,7 @@ from wattfleet_operator.errors import NotYet, Refused
 from wattfleet_operator.household import ERASED_AGAIN_AFTER, reconcile
 from wattfleet_tenants.crd import ConditionType, Household, HouseholdStatus
 from wattfleet_tenants.household import HouseholdId, mint_household_id
+from wattfleet_tenants.quota import DEFAULT_QUOTA, Quota
 from wattfleet_tenants.shard import ShardId
 
 
@@ -62,6 +63,20 @@ async def test_a_second_look_changes_nothing(fake: FakeWorld, household: Househo
     assert (len(fake.broker.minted), len(fake.homes.disclosed)) == (1, 1)
 
 
+async def test_an_edited_quota_is_carried_over_at_the_next_look_of_a_suspended_household_too(
+    fake: FakeWorld, household: HouseholdId
+) -> None:
+    await born(fake, household)
+    assert fake.broker.quotas == {household: DEFAULT_QUOTA}
+    for more in ({}, {"suspended": True}):
+        change(fake, household, **QUOTA, **more)
+        await look(fake, household)
+        assert fake.broker.quotas == {household: Quota(backlog_days=3, sockets=30)}
+        change(fake, household, **more)
+        await look(fake, household)
+        assert fake.broker.quotas == {household: DEFAULT_QUOTA}
+
+
 async def test_each_household_of_a_shard_sends_at_a_time_of_its_own_and_stays_at_it(fake: FakeWorld) -> None:
     homes = [mint_household_id() for _ in range(60)]
     phases = [(await born(fake, home)).send_phase_ms for home in homes]
@@ -82,6 +97,7 @@ async def test_a_household_that_an_older_platform_placed_stays_there_and_gets_it
 
 
 ERASE, RETAIN = {"deletionPolicy": "Erase"}, {"deletionPolicy": "Retain"}
+QUOTA = {"quota": {"backlogDays": 3, "sockets": 30}}
 
 
 @pytest.mark.parametrize("done_before_crash", [False, True])
@@ -91,10 +107,12 @@ ERASE, RETAIN = {"deletionPolicy": "Erase"}, {"deletionPolicy": "Retain"}
         ([{}], False),
         ([{}, {"suspended": True}], False),
         ([{}, {"suspended": True}, {}], False),
+        ([{}, QUOTA], False),
+        ([QUOTA, {**QUOTA, "suspended": True}, {}], False),
         ([{}, ERASE], True),
         ([{}, RETAIN], True),
     ],
-    ids=["birth", "suspension", "return", "end", "end-with-its-readings-kept"],
+    ids=["birth", "suspension", "return", "quota", "return-without-a-quota", "end", "end-with-its-readings-kept"],
 )
 async def test_a_crash_at_any_outside_call_converges_to_the_same_world(
     household: HouseholdId, specs: list[dict[str, object]], deleted: bool, done_before_crash: bool
@@ -132,6 +150,7 @@ def shape(fake: FakeWorld, household: HouseholdId) -> object:
     resource = fake.resources.kept.get(household)
     return (
         fake.broker.assigned,
+        fake.broker.quotas,
         home and (home.shard, home.servers, read_credential(home.credentials).user_key in fake.broker.revoked),
         resource and (resource.status.ready, getattr(resource.status, "shard", None)),
         household in fake.store.series,

@@ -19,6 +19,7 @@ from wattfleet_tenants.adapters.resource_folder import ResourceFolder
 from wattfleet_tenants.crd import ConditionType, Household, HouseholdSpec, Metadata, Shard
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.placement import Place
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.waiting import eventually
 
@@ -69,10 +70,10 @@ async def test_what_is_broken_hides_nobody_else(fleet: Fleet, household: Househo
     other = mint_household_id()
     place = fleet.fake.broker.assign
 
-    async def assign(shard_id: object, wanted: HouseholdId) -> None:
+    async def assign(shard_id: object, wanted: HouseholdId, quota: Quota) -> None:
         if wanted == other:
             raise RuntimeError("the seed is SECRET")
-        await place(S1, wanted)
+        await place(S1, wanted, quota)
 
     fleet.fake.broker.assign = assign  # type: ignore[method-assign, assignment]
     fleet.folder.apply(wish(other))
@@ -159,11 +160,11 @@ async def test_a_household_that_waits_is_looked_at_again_when_its_time_has_come(
     asked: list[HouseholdId] = []
     assign = fleet.fake.broker.assign
 
-    async def not_yet(shard_id: object, wanted: HouseholdId) -> None:
+    async def not_yet(shard_id: object, wanted: HouseholdId, quota: Quota) -> None:
         asked.append(wanted)
         if len(asked) < 3:
             raise NotYet("BrokerUnavailable", retry_in_s=0.1)
-        await assign(S1, wanted)
+        await assign(S1, wanted, quota)
 
     fleet.fake.broker.assign = not_yet  # type: ignore[method-assign, assignment]
     fleet.folder.apply(wish(household))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +28,12 @@ from wattfleet_operator.vault_names import (
     writer_credential,
 )
 from wattfleet_tenants import subjects
+from wattfleet_tenants.adapters.assignments import WatchedAssignments, quota_in
+from wattfleet_tenants.adapters.nats_connection import NatsConnection
 from wattfleet_tenants.credentials import claims_of, deletion_token
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.permissions import Permissions
+from wattfleet_tenants.quota import DEFAULT_QUOTA, Quota
 from wattfleet_tenants.shard import ShardId, parse_shard_id
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.testing.waiting import eventually
@@ -142,7 +146,7 @@ async def test_what_waited_when_a_household_left_is_told_from_what_came_later(
 ) -> None:
     await shard_is_there(server)
     assert await server.broker.leave(S1, household) is None, "it never came"
-    await server.broker.assign(S1, household)
+    await server.broker.assign(S1, household, DEFAULT_QUOTA)
     assert await server.broker.oldest_waiting(S1) is None
     await bundle_arrives(server, lane)
     left = await server.broker.leave(S1, household)
@@ -163,11 +167,11 @@ async def test_a_household_that_leaves_is_assigned_until_it_is_unassigned_and_ma
     server: Nats, household: HouseholdId
 ) -> None:
     await shard_is_there(server)
-    await server.broker.assign(S1, household)
+    await server.broker.assign(S1, household, DEFAULT_QUOTA)
     first = await server.broker.leave(S1, household)
     async with server.broker._nats.jetstream(S1) as js:
         assert await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).get(household), "the writer still takes it"
-    await server.broker.assign(S1, household)
+    await server.broker.assign(S1, household, DEFAULT_QUOTA)
     second = await server.broker.leave(S1, household)
     assert first is not None
     assert second is not None
@@ -243,14 +247,77 @@ async def test_a_renewal_keeps_the_key_so_that_one_revocation_ends_both(server: 
 async def test_assignment_is_a_key_of_the_households_bucket_written_once(server: Nats, household: HouseholdId) -> None:
     await shard_is_there(server)
     await server.broker.unassign(S1, household)
-    await server.broker.assign(S1, household)
-    await server.broker.assign(S1, household)
+    await server.broker.assign(S1, household, DEFAULT_QUOTA)
+    await server.broker.assign(S1, household, DEFAULT_QUOTA)
     async with server.broker._nats.jetstream(S1) as js:
         bucket = await js.key_value(subjects.HOUSEHOLDS_BUCKET)
         assert (await bucket.get(household)).revision == 1
     await server.broker.unassign(S1, household)
     await server.broker.unassign(S1, household)
-    await server.broker.assign(S1, household)
+    await server.broker.assign(S1, household, DEFAULT_QUOTA)
+
+
+async def test_a_quota_is_written_once_and_once_more_when_it_changed(server: Nats, household: HouseholdId) -> None:
+    await shard_is_there(server)
+    few, fewer = Quota(sockets=30, backlog_days=3), Quota(sockets=20)
+    seen = []
+    for quota in (few, few, fewer, fewer, DEFAULT_QUOTA, DEFAULT_QUOTA, few):
+        await server.broker.assign(S1, household, quota)
+        async with server.broker._nats.jetstream(S1) as js:
+            entry = await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).get(household)
+        assert quota_in(entry.value or b"") == quota
+        seen.append(entry.revision)
+    assert seen == [1, 1, 2, 2, 3, 3, 4]
+
+
+@asynccontextmanager
+async def following(server: Nats, folder: Path, credential: str, inbox: str) -> AsyncIterator[WatchedAssignments]:
+    """What one of the shard's processes hears of its households."""
+    creds = folder / "following.creds"
+    creds.write_text(await server.vault.keep(credential, str))
+    connection = NatsConnection()
+    await connection.connect_to(list(server.broker.servers), creds, "following", inbox)
+    assignments = WatchedAssignments(connection)
+    watching = asyncio.create_task(assignments.keep_watching())
+    try:
+        await asyncio.wait_for(assignments.loaded.wait(), 10)
+        yield assignments
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("role", "inbox"),
+    [(ingest_credential, subjects.INGEST_INBOX), (writer_credential, subjects.WRITER_INBOX)],
+    ids=["ingest", "writer"],
+)
+async def test_what_the_operator_assigns_is_heard_by_those_who_hold_homes_to_it(
+    server: Nats, household: HouseholdId, tmp_path: Path, role: Callable[[ShardId], str], inbox: str
+) -> None:
+    await shard_is_there(server)
+    other, few, fewer = mint_household_id(), Quota(sockets=30, backlog_days=3), Quota(sockets=20)
+    await server.broker.assign(S1, household, few)
+    await server.broker.assign(S1, other, DEFAULT_QUOTA)
+    async with following(server, tmp_path, role(S1), inbox) as heard:
+
+        async def hears(quotas: dict[HouseholdId, Quota]) -> None:
+            await eventually(lambda: heard.quotas == quotas, 20, f"{quotas} are heard of")
+
+        await hears({household: few})
+        await server.broker.assign(S1, household, fewer)
+        await hears({household: fewer})
+        await server.broker.leave(S1, household)
+        await server.broker.assign(S1, other, few)
+        await hears({household: fewer, other: few})
+        await server.supervisor.stop("nats")
+        await server.supervisor.ensure(server.process)
+        await server.supervisor.ready("nats", 10)
+        await server.broker.unassign(S1, household)
+        await hears({other: few})
+        await server.broker.assign(S1, other, DEFAULT_QUOTA)
+        await hears({})
 
 
 async def test_of_a_removed_shard_nothing_is_left_and_one_of_its_name_can_come(server: Nats, tmp_path: Path) -> None:
@@ -282,7 +349,7 @@ async def test_a_killed_server_is_not_yet_there_and_afterwards_everything_still_
     server: Nats, household: HouseholdId
 ) -> None:
     await shard_is_there(server)
-    await server.broker.assign(S1, household)
+    await server.broker.assign(S1, household, DEFAULT_QUOTA)
     await server.supervisor.stop("nats")
     with pytest.raises(NotYet) as caught:
         await server.broker.ensure_streams(S1)

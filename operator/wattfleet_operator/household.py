@@ -38,7 +38,7 @@ async def reconcile(household: Household, world: World) -> HouseholdStatus:
     await world.vault.forget(_erasing(household))
     place = await _placed(household, world)
     shard = _shard_of(place, world)
-    await world.broker.assign(shard.id, household.id)
+    await world.broker.assign(shard.id, household.id, household.spec.quota)
     if household.spec.suspended:
         await _cut_off(household, shard.id, world)
         return reported(_status(household, place, None), SUSPENDED, household.metadata.generation, world.clock())

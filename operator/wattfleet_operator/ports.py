@@ -15,6 +15,7 @@ from wattfleet_tenants.crd import Household, Shard, Status
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.placement import Place
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.shard import ShardId
 
 from wattfleet_operator.credential import Credential
@@ -33,8 +34,8 @@ class Broker(Protocol):
     async def ensure_streams(self, shard: ShardId) -> None:
         """The shard's streams with their consumers, and its buckets, are there."""
 
-    async def assign(self, shard: ShardId, household: HouseholdId) -> None:
-        """The shard's writer takes this household's readings."""
+    async def assign(self, shard: ShardId, household: HouseholdId, quota: Quota) -> None:
+        """The shard takes this household's readings, as much of them as `quota` allows."""
 
     async def leave(self, shard: ShardId, household: HouseholdId) -> datetime | None:
         """The household sends no more, and the writer still takes what it has sent. Returns since when, by the

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.ledger import Settled, Totals
 from wattfleet_tenants.ports import Delivery, RefusedMessage, StoreRun, Unavailable
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.telemetry.health import Health
 from wattfleet_tenants.testing.builders import message
@@ -113,6 +114,7 @@ class FakeQuarantine:
 class FakeAssignments:
     def __init__(self) -> None:
         self.away = False
+        self.quotas: dict[HouseholdId, Quota] = {}
 
     async def foreign(self, households: Collection[HouseholdId]) -> set[HouseholdId]:
         if self.away:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic.alias_generators import to_camel
 
 from wattfleet_tenants.household import HouseholdId, parse_household_id
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.reading import INTERVAL_MS
 from wattfleet_tenants.shard import ShardId, parse_shard_id
 
@@ -125,6 +126,7 @@ class HouseholdSpec(_Model):
     time_zone: TimeZoneName = Field(default="Etc/UTC", description="IANA time zone of its days and months.")
     suspended: bool = Field(default=False, description="True cuts its agent off until it is false again.")
     deletion_policy: DeletionPolicy = Field(default=DeletionPolicy.ERASE, description="Erase or Retain its readings.")
+    quota: Quota = Field(default_factory=Quota)
 
 
 class HouseholdStatus(Status):

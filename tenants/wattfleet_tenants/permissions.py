@@ -73,18 +73,19 @@ def ingest_edge(shard: ShardId) -> Permissions:
 
 
 def ingest(shard: ShardId) -> Permissions:
-    """In ING: publishes bundles, and looks how far the streams are."""
+    """In ING: publishes bundles, looks how far the streams are, and reads the households' quotas."""
     return Permissions(
         publish=(
             *(subjects.all_bundles(shard, lane) for lane in subjects.Lane),
             *(f"$JS.API.STREAM.INFO.{subjects.bundle_stream(shard, lane)}" for lane in subjects.Lane),
+            f"$JS.API.DIRECT.GET.KV_{subjects.HOUSEHOLDS_BUCKET}",
         ),
         subscribe=(f"{subjects.INGEST_INBOX}.>",),
     )
 
 
 def writer(shard: ShardId) -> Permissions:
-    """In ING: takes bundles, files what it refuses, keeps the ledger, watches which households the shard carries."""
+    """In ING: takes bundles, files what it refuses, keeps the ledger, reads which households the shard carries."""
     consumer = subjects.WRITER_CONSUMER
     streams = [subjects.bundle_stream(shard, lane) for lane in subjects.Lane]
     households, ledger = f"KV_{subjects.HOUSEHOLDS_BUCKET}", f"KV_{subjects.LEDGER_BUCKET}"
@@ -98,12 +99,8 @@ def writer(shard: ShardId) -> Permissions:
             f"$JS.API.STREAM.INFO.{ledger}",
             f"$JS.API.DIRECT.GET.{ledger}.$KV.{subjects.LEDGER_BUCKET}.>",
             f"$KV.{subjects.LEDGER_BUCKET}.>",
-            f"$JS.API.STREAM.INFO.{households}",
+            f"$JS.API.DIRECT.GET.{households}",
             f"$JS.API.DIRECT.GET.{households}.$KV.{subjects.HOUSEHOLDS_BUCKET}.*",
-            f"$JS.API.CONSUMER.CREATE.{households}",
-            f"$JS.API.CONSUMER.INFO.{households}.*",
-            # Without answers to its flow control the broker stops delivering after some thousand households.
-            f"$JS.FC.{households}.>",
         ),
         subscribe=(f"{subjects.WRITER_INBOX}.>",),
     )

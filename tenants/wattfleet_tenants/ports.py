@@ -4,13 +4,14 @@ Every port speaks in two errors: `Unavailable` when the other side cannot do it 
 when asking again would not help. Nothing else of a broker or a store shows through.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from wattfleet_tenants import answers
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.ledger import Settled, Totals
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.wire.bundle import Bundle
 
@@ -78,7 +79,16 @@ class Ledger(Protocol):
         ...
 
 
-class Assignments(Protocol):
+class Quotas(Protocol):
+    """What households may take of this shard."""
+
+    @property
+    def quotas(self) -> Mapping[HouseholdId, Quota]:
+        """The quotas of those households that have one of their own, as last heard; another mapping after a change."""
+        ...
+
+
+class Assignments(Quotas, Protocol):
     """Which households this shard carries."""
 
     async def foreign(self, households: Collection[HouseholdId]) -> set[HouseholdId]:

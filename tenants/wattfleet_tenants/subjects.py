@@ -30,7 +30,8 @@ INGEST_QUEUE = "ingest"
 """The queue group of a shard's ingests: each message goes to one of them."""
 WRITER_CONSUMER = "writer"
 HOUSEHOLDS_BUCKET = "households"
-"""The key-value bucket, one per ING account, whose keys are the households that this shard carries."""
+"""The key-value bucket, one per ING account, whose keys are the households that this shard carries; their values say
+what is special about them."""
 LEDGER_BUCKET = "ledger"
 """The key-value bucket in which the writers keep count of what they settled; one key per lane and run."""
 

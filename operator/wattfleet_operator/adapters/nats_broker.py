@@ -16,6 +16,7 @@ from nats.js.errors import BadRequestError, NotFoundError
 from nats.js.kv import KV_OP
 from wattfleet_tenants import accounts, permissions, subjects
 from wattfleet_tenants.adapters import jetstream
+from wattfleet_tenants.adapters.assignments import assigned, leaving
 from wattfleet_tenants.credentials import (
     Claims,
     Identity,
@@ -26,6 +27,7 @@ from wattfleet_tenants.credentials import (
     scoped_user_token,
 )
 from wattfleet_tenants.household import HouseholdId, parse_household_id
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.shard import ShardId
 
 from wattfleet_operator.adapters.nats_connections import NatsConnections
@@ -42,9 +44,6 @@ from wattfleet_operator.vault_names import (
 )
 
 _STREAM_EXISTS_OTHERWISE = 10058  # JSStreamNameExistErr: a stream of that name, with another configuration
-
-_ASSIGNED, _LEAVING = b"", b"leaving"
-"""What the households bucket says of a household. Either way the writer takes its readings, until the key is gone."""
 
 
 class NatsBroker:
@@ -97,20 +96,21 @@ class NatsBroker:
             await self._ensure_bucket(js, jetstream.households_bucket())
             await self._ensure_bucket(js, jetstream.ledger_bucket())
 
-    async def assign(self, shard: ShardId, household: HouseholdId) -> None:
-        """The shard's writer takes this household's readings."""
+    async def assign(self, shard: ShardId, household: HouseholdId, quota: Quota) -> None:
+        """The shard takes this household's readings, as much of them as `quota` allows."""
+        wished = assigned(quota)
         async with self._nats.jetstream(shard) as js:
             entry = await _entry(js, household)
-            if entry is None or entry.data:
-                await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).put(household, _ASSIGNED)
+            if entry is None or (entry.data or b"") != wished:
+                await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).put(household, wished)
 
     async def leave(self, shard: ShardId, household: HouseholdId) -> datetime | None:
         """The household sends no more, and the writer still takes what it has sent. Returns since when, by the
         broker's clock; None when it is not assigned."""
         async with self._nats.jetstream(shard) as js:
             entry = await _entry(js, household)
-            if entry is not None and entry.data != _LEAVING:
-                await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).put(household, _LEAVING)
+            if entry is not None and (value := entry.data or b"") != leaving(value):
+                await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).put(household, leaving(value))
                 entry = await _entry(js, household)
         return entry.time if entry is not None else None
 

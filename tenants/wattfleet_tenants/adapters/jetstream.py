@@ -88,7 +88,7 @@ def writer_consumer(ack_wait_s: float = ACK_WAIT_S) -> ConsumerConfig:
 
 
 def households_bucket() -> KeyValueConfig:
-    """The households that a shard carries: one key each, its value is the operator's business."""
+    """The households that a shard carries: one key each, its value is as `adapters/assignments.py` has it."""
     return KeyValueConfig(
         bucket=subjects.HOUSEHOLDS_BUCKET,
         description="Households that this shard carries",

@@ -16,11 +16,13 @@ from nats.js.errors import NotFoundError
 
 from wattfleet_tenants import accounts, credentials, permissions, subjects
 from wattfleet_tenants.adapters import jetstream
+from wattfleet_tenants.adapters.assignments import assigned
 from wattfleet_tenants.adapters.nats_connection import NatsConnection
 from wattfleet_tenants.credentials import Identity, new_identity
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.permissions import Permissions
+from wattfleet_tenants.quota import DEFAULT_QUOTA, Quota
 from wattfleet_tenants.server_settings import BROKER_SETTINGS
 from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.programs import Program, find_program, free_port
@@ -176,12 +178,12 @@ class ShardBroker:
             await js.create_key_value(jetstream.households_bucket())
             await js.create_key_value(jetstream.ledger_bucket())
 
-    async def assign(self, *households: HouseholdId) -> None:
-        """Makes the shard carry `households`."""
+    async def assign(self, *households: HouseholdId, quota: Quota = DEFAULT_QUOTA) -> None:
+        """Makes the shard carry `households`, each with that quota."""
         async with self.operator() as client:
             bucket = await client.jetstream().key_value(subjects.HOUSEHOLDS_BUCKET)
             for household in households:
-                await bucket.put(household, b"")
+                await bucket.put(household, assigned(quota))
 
     async def unassign(self, household: HouseholdId) -> None:
         """Makes the shard carry `household` no longer."""
