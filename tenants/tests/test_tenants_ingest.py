@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from wattfleet_tenants.adapters.bulk_connection import Received
 from wattfleet_tenants.adapters.bundles_out import StreamFull
+from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.ingest import answering, carrier, homes, ingest, packing
 from wattfleet_tenants.ingest.answering import RefusalLimit, answers
 from wattfleet_tenants.ingest.homes import LIVE_EVERY_S, Home, Homes, Unsettled, charge, charged_for, give_back
@@ -76,6 +77,24 @@ class FakeEdge:
             self.told.append((reply, receipt))
 
 
+class FakeQuotas:
+    """What was heard of the households' quotas: another mapping after a change."""
+
+    def __init__(self) -> None:
+        self.quotas: dict[HouseholdId, FakeQuota] = {}
+
+    def hear(self, name: bytes, backlog_messages: int | None) -> None:
+        household = HouseholdId(name.decode())
+        self.quotas = {one: quota for one, quota in self.quotas.items() if one != household}
+        if backlog_messages is not None:
+            self.quotas[household] = FakeQuota(backlog_messages)
+
+
+@dataclass
+class FakeQuota:
+    backlog_messages: int
+
+
 class FakeStreams:
     """Streams that know a bundle again. outcomes: "ok", "full", "away", and "unheard", which is taken and not told."""
 
@@ -137,10 +156,10 @@ class Story:
     )
 
     def __init__(self, edge: FakeEdge, streams: FakeStreams) -> None:
-        self.edge, self.streams = edge, streams
+        self.edge, self.streams, self.quotas = edge, streams, FakeQuotas()
         self.now_s = 1000.0
         self.health = Health("edge", "stream")
-        self.ingest = Ingest(SHARD, edge, streams, self.health, lambda: self.now_s)
+        self.ingest = Ingest(SHARD, edge, streams, self.quotas, self.health, lambda: self.now_s)
         self.stopping = asyncio.Event()
 
     async def __aenter__(self) -> "Story":
@@ -168,6 +187,13 @@ class Story:
     async def done(self, messages: int) -> None:
         await eventually(lambda: len(self.edge.told) == messages, 5, f"{messages} answers")
 
+    def homes(self) -> Sequence[Home]:
+        return list(self.ingest._homes._by_name.values())
+
+    async def quota(self, name: bytes, backlog_messages: int | None) -> None:
+        self.quotas.hear(name, backlog_messages)
+        await eventually(lambda: self.ingest._granted is self.quotas.quotas, 5, "the quota is in force")
+
 
 names = st.sampled_from([b"h1", b"h2", b"h3"])
 sends = st.lists(st.tuples(names, st.booleans(), st.sampled_from([0, 0, 0, 0, 3_000])), min_size=1, max_size=12)
@@ -177,6 +203,7 @@ steps = st.lists(
         st.tuples(st.just("settle"), st.integers(1, 3)),
         st.tuples(st.just("later"), st.sampled_from([0.5, 30.0, 60.0])),
         st.tuples(st.just("turns"), st.integers(1, 30)),
+        st.tuples(st.just("quota"), st.tuples(names, st.sampled_from([None, 1, 3, 4]))),
     ),
     max_size=12,
 )
@@ -197,6 +224,7 @@ async def _live_through(story: list[tuple[str, object]], outcomes: list[str], sl
     async with Story(edge, streams) as told:
         await told.ready()
         for kind, what in story:
+            had = {home.name: home.unsettled for home in told.homes()}
             if kind == "send":
                 arriving = []
                 for name, well_asked, more in what:
@@ -210,10 +238,11 @@ async def _live_through(story: list[tuple[str, object]], outcomes: list[str], sl
                     streams.settled[lane] = min(len(streams.ids[lane]), streams.settled[lane] + what)
             elif kind == "later":
                 told.now_s += what
+            elif kind == "quota":
+                await told.quota(*what)
             else:
                 await told.turns(what)
-            for home in told.ingest._homes._by_name.values():
-                assert 0 <= home.unsettled <= 5, "a home's share is never exceeded, nor given back twice"
+            check_shares(told, had)
     check_numbers(streams)
     in_streams, answered = streams.messages(), Counter(reply for reply, _ in edge.told)
     assert set(in_streams.values()) <= {1}
@@ -229,6 +258,14 @@ async def _live_through(story: list[tuple[str, object]], outcomes: list[str], sl
     assert len(in_streams) + sum((refused() - before).values()) == len(sent)
     unanswered = sum(1 for payload, reply in sent.items() if reply not in receipts and payload not in in_streams)
     assert (refused() - before)["dropped"] <= unanswered
+
+
+def check_shares(story: Story, had: dict[bytes, int]) -> None:
+    """A home's share is never exceeded, nor given back twice; what it had before a smaller one it keeps."""
+    for home in story.homes():
+        quota = story.quotas.quotas.get(HouseholdId(home.name.decode()))
+        share = quota.backlog_messages if quota else 5
+        assert 0 <= home.unsettled <= max(share, had.get(home.name, 0))
 
 
 def check_numbers(streams: FakeStreams) -> None:
@@ -288,6 +325,43 @@ async def test_a_full_share_ends_in_full_and_opens_again_when_bundles_are_settle
         edge.arrive(*[(b"h1", own_reply(b"h1", i), b"x") for i in range(20, 23)])
         await story.done(15)
         assert Counter(receipt for _, receipt in edge.told[12:]) == {b"ok": 2, b"full": 1}
+
+
+async def test_a_quota_of_its_own_is_a_home_s_share_and_nobody_else_s_from_the_first_message_on() -> None:
+    edge, streams = FakeEdge(), FakeStreams()
+    async with Story(edge, streams) as story:
+        await story.quota(b"h1", 2)
+        await story.ready()
+        for name in (b"h1", b"h2"):
+            edge.arrive(*[(name, own_reply(name, i), b"x") for i in range(5)])
+        await story.done(10)
+        assert Counter(r.split(b".")[1] for r, receipt in edge.told if receipt == b"ok") == {b"h1": 3, b"h2": 5}
+
+
+async def test_a_changed_quota_holds_for_a_home_that_is_known_already() -> None:
+    edge, streams = FakeEdge(), FakeStreams()
+    async with Story(edge, streams) as story:
+        await story.ready()
+        sent = 0
+
+        async def taken(count: int) -> int:
+            nonlocal sent
+            story.now_s += 1.0  # far from the next live one, and refusals are told anew
+            edge.arrive(*[(b"h1", own_reply(b"h1", sent + i), b"x") for i in range(count)])
+            sent += count
+            await story.done(sent)
+            return sum(1 for _, receipt in edge.told[sent - count :] if receipt == b"ok")
+
+        assert await taken(5) == 5, "a live one and four of five"
+        await story.quota(b"h1", 2)
+        assert await taken(1) == 0, "it holds more than it may by now, and keeps that"
+        streams.settled[Lane.BACKLOG] = len(streams.ids[Lane.BACKLOG])
+        await eventually(lambda: _unsettled(story, b"h1") == 0, 5, "all is settled")
+        assert await taken(3) == 2
+        await story.quota(b"h1", 4)
+        assert await taken(3) == 2
+        await story.quota(b"h1", None)
+        assert await taken(2) == 1, "the default again"
 
 
 def _unsettled(story: Story, name: bytes) -> int:
@@ -403,7 +477,7 @@ def test_bundles_keep_order_and_limits(sizes: list[int], most: int) -> None:
         waiting = Waiting()
         messages = [bytes([i]) + b"x" * size for i, size in enumerate(sizes)]
         for message in messages:
-            assert not len(waiting.add(Parcel([Home(b"h")], [message], [b""])))
+            assert not len(waiting.add(Parcel([Home(b"h", 5)], [message], [b""])))
         seen: list[bytes] = []
         while len(waiting):
             bundle = waiting.take_bundle()
@@ -418,7 +492,7 @@ def test_never_more_waits_than_allowed_and_what_is_turned_away_is_the_newest(arr
     with patch.multiple(packing, MOST_WAITING=10, MOST_WAITING_BYTES=100):
         waiting = Waiting()
         for sizes in arrivals:
-            parcel = Parcel([Home(b"h")] * len(sizes), [b"x" * size for size in sizes], [b""] * len(sizes))
+            parcel = Parcel([Home(b"h", 5)] * len(sizes), [b"x" * size for size in sizes], [b""] * len(sizes))
             had, rest = len(waiting), waiting.add(parcel)
             assert len(waiting) <= 10
             assert waiting._bytes == sum(map(len, waiting._parcel.messages)) <= 100
@@ -426,9 +500,15 @@ def test_never_more_waits_than_allowed_and_what_is_turned_away_is_the_newest(arr
             assert [len(message) for message in rest.messages] == sizes[taken:]
 
 
-@given(st.lists(st.one_of(st.tuples(names, st.integers(0, 5_000)), st.integers(1, 4)), max_size=40))
-def test_shares_are_what_is_in_the_stream_and_come_back_when_it_is_settled(story: list[object]) -> None:
+@given(
+    st.dictionaries(names, st.integers(1, 12)),
+    st.lists(st.one_of(st.tuples(names, st.integers(0, 5_000)), st.integers(1, 4)), max_size=40),
+)
+def test_shares_are_what_is_in_the_stream_and_come_back_when_it_is_settled(
+    shares: dict[bytes, int], story: list[object]
+) -> None:
     known, unsettled = Homes(), Unsettled()
+    known.grant(shares)
     stream: list[tuple[bytes, int]] = []
     first = 1
     for step in story:
@@ -444,11 +524,11 @@ def test_shares_are_what_is_in_the_stream_and_come_back_when_it_is_settled(story
         for name in (b"h1", b"h2", b"h3"):
             held = sum(units for owner, units in stream[first - 1 :] if owner == name)
             home_now = known.get(name)
-            assert (home_now.unsettled if home_now else 0) == held <= homes.MOST_UNSETTLED
+            assert (home_now.unsettled if home_now else 0) == held <= shares.get(name, homes.MOST_UNSETTLED)
 
 
 def test_a_stream_that_was_made_anew_holds_nothing_of_anybody() -> None:
-    home, unsettled = Home(b"h1"), Unsettled()
+    home, unsettled = Home(b"h1", 5), Unsettled()
     assert charge([home], [b"x"]) == []
     unsettled.settled_below(500)
     unsettled.add(510, [home])
@@ -469,6 +549,15 @@ def test_idle_homes_are_forgotten_and_charged_ones_are_not() -> None:
     assert idle.name == b"idle"
 
 
+def test_a_home_that_was_forgotten_comes_back_to_its_own_share() -> None:
+    known = Homes()
+    known.grant({b"h1": 7})
+    assert known.meet(b"h1").most_unsettled == 7
+    known.forget_idle(0.0)
+    assert known.get(b"h1") is None
+    assert (known.meet(b"h1").most_unsettled, known.meet(b"h2").most_unsettled) == (7, homes.MOST_UNSETTLED)
+
+
 @given(st.lists(st.sampled_from([b"", b"_INBOX.h.a", b"_INBOX.h..a", b"_INBOX.h.a.", b"_INBOX.h.", b"_INBOX.h.*"])))
 def test_answers_go_to_what_the_broker_takes(replies: list[bytes]) -> None:
     expected = b"".join(b"PUB %b 4\r\nbusy\r\n" % r for r in replies if r in (b"_INBOX.h.a", b"_INBOX.h.*"))
@@ -476,7 +565,7 @@ def test_answers_go_to_what_the_broker_takes(replies: list[bytes]) -> None:
 
 
 def test_refusals_are_told_by_home_and_second() -> None:
-    limit, loud, quiet = RefusalLimit(), Home(b"loud"), Home(b"quiet")
+    limit, loud, quiet = RefusalLimit(), Home(b"loud", 5), Home(b"quiet", 5)
     most = answering.MOST_REFUSALS_PER_S
     told = limit.told_of([loud] * (most + 10) + [quiet, quiet], [b"a"] * (most + 10) + [b"b", b""], 7.0)
     assert Counter(told) == {b"a": most, b"b": 1}

@@ -19,6 +19,7 @@ from wattfleet_tenants.adapters import jetstream
 from wattfleet_tenants.adapters.nats_connection import NatsConnection
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.ingest.homes import MOST_UNSETTLED
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.reading import INTERVAL_MS, interval_start
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.testing.builders import message
@@ -288,6 +289,41 @@ async def test_the_flood_of_one_home_ends_in_its_own_refusals_and_delays_no_othe
     assert set(home.told.values()) == {b"ok", b"full"}
     dropped = metric(ingest, 'wattfleet_ingest_refused_total{reason="dropped"}')
     assert len(home.told) + dropped == flood
+
+
+async def test_a_household_s_quota_is_what_may_wait_of_it_after_a_change_and_after_a_restart_too(
+    broker: ShardBroker, ingest: IngestProcess, household: HouseholdId, tmp_path: Path
+) -> None:
+    backlog = 'wattfleet_ingest_acknowledged_total{lane="backlog"}'
+    one_day, two_days = Quota(backlog_days=1), Quota(backlog_days=2)
+    async with sender(broker, household, tmp_path) as home:
+
+        async def waits(quota: Quota) -> None:
+            """Of a home that does not cease to send, as much as `quota` allows, and no more."""
+
+            async def all_of_it() -> bool:
+                await home.send(200)
+                return metric(ingest, backlog) >= quota.backlog_messages
+
+            await eventually(all_of_it, 60, f"the share of {quota} is used up")
+            received = metric(ingest, "wattfleet_ingest_received_total")
+            await home.send(500)
+            await eventually(
+                lambda: metric(ingest, "wattfleet_ingest_received_total") >= received + 500, 20, "all came"
+            )
+            await eventually(lambda: metric(ingest, "wattfleet_ingest_bundles_in_flight") == 0, 20, "all are carried")
+            assert metric(ingest, backlog) == quota.backlog_messages
+
+        ingest.kill()
+        await broker.assign(household, quota=one_day)
+        ingest.start()
+        await waits(one_day)
+        await broker.assign(household, quota=two_days)
+        await waits(two_days)
+        ingest.kill()
+        ingest.start()
+        await waits(two_days)
+    assert set(home.told.values()) == {b"ok", b"full"}
 
 
 async def test_sigterm_confirms_what_was_taken_and_exits_0(

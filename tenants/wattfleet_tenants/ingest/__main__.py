@@ -1,10 +1,12 @@
 """The ingest's front door: `python -m wattfleet_tenants.ingest`, set up by WATTFLEET_… environment variables."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 
 from wattfleet_tenants import subjects
+from wattfleet_tenants.adapters.assignments import WatchedAssignments
 from wattfleet_tenants.adapters.bulk_connection import BulkConnection
 from wattfleet_tenants.adapters.bundles_out import JetStreamBundles
 from wattfleet_tenants.ingest.ingest import Ingest
@@ -14,6 +16,8 @@ from wattfleet_tenants.telemetry import logs
 from wattfleet_tenants.telemetry.health import Health, serve_health
 
 logger = logging.getLogger(__name__)
+
+_QUOTAS_WITHIN_S = 5.0
 
 
 async def main() -> None:
@@ -30,9 +34,15 @@ async def main() -> None:
     await ing.connect_to(servers, ing_creds, f"ingest-{shard}", subjects.INGEST_INBOX)
     health.trouble("edge", "NATS is away")
     await edge.connect_to(servers, edge_creds, f"ingest-{shard}", subjects.INGEST_INBOX)
+    assignments = WatchedAssignments(ing)
+    watching = asyncio.create_task(assignments.keep_watching())
+    with contextlib.suppress(TimeoutError):  # without quotas, homes have the shares of those that have none
+        await asyncio.wait_for(assignments.loaded.wait(), _QUOTAS_WITHIN_S)
     logger.info("ingest runs", extra={"shard": shard})
-    await Ingest(shard, edge, JetStreamBundles(ing, shard), health).run(_stop_signal(edge, ing))
+    await Ingest(shard, edge, JetStreamBundles(ing, shard), assignments, health).run(_stop_signal(edge, ing))
     connection_lost = edge.is_closed or ing.is_closed
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
     for connection in (edge, ing):
         await connection.close()
     beating.cancel()

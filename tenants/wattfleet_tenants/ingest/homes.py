@@ -2,20 +2,23 @@
 
 A home's first message in any 25 s is live, unless it says that it is old; whatever else it sends is backlog. So a home
 that catches up keeps its place among the live ones with what it measures meanwhile, and cannot take that of another.
-Its backlog may hold two weeks at a time: holidays without a writer, or 1,000 messages a second, given that a writer
-holds each for 20 s.
+Its backlog may hold two weeks at a time, unless its quota is less: holidays without a writer, or 1,000 messages a
+second, given that a writer holds each for 20 s.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from struct import Struct
+
+from wattfleet_tenants.quota import DEFAULT_QUOTA
 
 LIVE_EVERY_S = 25.0
 """Less than half of the minute in which a home sends one message: a late one does not make the next early."""
 OLD_AFTER_MS = 4 * 60_000
 """A minute is sent within the next one; two more are for a clock that is wrong or a connection that was lost."""
-MOST_UNSETTLED = 14 * 24 * 60
-"""Per home, in messages of up to UNIT_BYTES; larger ones count for several, so that 16 kB each fill no stream."""
+MOST_UNSETTLED = DEFAULT_QUOTA.backlog_messages
+"""Per home without a share of its own, in messages of up to UNIT_BYTES; larger ones count for several, so that 16 kB
+each fill no stream."""
 UNIT_BYTES = 1024
 """As much as the writer takes of one message; homes may send 16 times as much, and get it back in quarantine."""
 _BEGINNING = Struct("<7xBQ")
@@ -24,15 +27,17 @@ _INTERVAL_START_TAG = 0x19
 
 class Home:
     """name: the last token of its subject. inbox: how its own reply subjects begin. live_again_s: on the ingest's
-    clock. unsettled: in units, packed or about to be, as far as this run of the ingest knows."""
+    clock. unsettled: in units, packed or about to be, as far as this run of the ingest knows, of most_unsettled that
+    are its share."""
 
-    __slots__ = ("inbox", "live_again_s", "name", "unsettled")
+    __slots__ = ("inbox", "live_again_s", "most_unsettled", "name", "unsettled")
 
-    def __init__(self, name: bytes) -> None:
+    def __init__(self, name: bytes, most_unsettled: int) -> None:
         self.name = name
         self.inbox = b"_INBOX.%b." % name
         self.live_again_s = 0.0
         self.unsettled = 0
+        self.most_unsettled = most_unsettled
 
 
 class Homes:
@@ -40,6 +45,7 @@ class Homes:
 
     def __init__(self) -> None:
         self._by_name: dict[bytes, Home] = {}
+        self._shares: Mapping[bytes, int] = {}
         self.get = self._by_name.get
 
     def __len__(self) -> int:
@@ -47,8 +53,18 @@ class Homes:
 
     def meet(self, name: bytes) -> Home:
         """A home that `get` does not know yet."""
-        home = self._by_name[name] = Home(name)
+        home = self._by_name[name] = Home(name, self._share(name))
         return home
+
+    def grant(self, shares: Mapping[bytes, int]) -> None:
+        """These homes have shares of their own from now on, and no others. One that holds more keeps it for now."""
+        changed = shares.keys() | self._shares.keys()
+        self._shares = shares
+        for home in filter(None, map(self.get, changed)):
+            home.most_unsettled = self._share(home.name)
+
+    def _share(self, name: bytes) -> int:
+        return self._shares.get(name, MOST_UNSETTLED)
 
     def forget_idle(self, now_s: float) -> None:
         """Forgets those that could be met again without a difference."""
@@ -85,7 +101,7 @@ def charge(homes: Sequence[Home], messages: Sequence[bytes]) -> list[int]:
     beyond = []
     for i, (home, message) in enumerate(zip(homes, messages, strict=True)):
         unsettled = home.unsettled + (1 if len(message) <= UNIT_BYTES else _units(message))
-        if unsettled > MOST_UNSETTLED:
+        if unsettled > home.most_unsettled:
             beyond.append(i)
         else:
             home.unsettled = unsettled

@@ -13,10 +13,11 @@ import logging
 import secrets
 import string
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from wattfleet_tenants import subjects
 from wattfleet_tenants.adapters.bulk_connection import Received
+from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.ingest import metrics
 from wattfleet_tenants.ingest.answering import RefusalLimit, answers
 from wattfleet_tenants.ingest.carrier import Carrier
@@ -33,7 +34,8 @@ from wattfleet_tenants.ingest.homes import (
 )
 from wattfleet_tenants.ingest.packing import Parcel
 from wattfleet_tenants.ingest.world import Edge, Streams
-from wattfleet_tenants.ports import Unavailable
+from wattfleet_tenants.ports import Quotas, Unavailable
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.telemetry.health import Health
@@ -59,12 +61,15 @@ class Ingest:
         shard: ShardId,
         edge: Edge,
         streams: Streams,
+        quotas: Quotas,
         health: Health,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._subject = subjects.all_measurements(shard)
         self._edge = edge
         self._streams = streams
+        self._quotas = quotas
+        self._granted: Mapping[HouseholdId, Quota] = {}
         self._health = health
         self._clock = clock
         self._homes = Homes()
@@ -107,6 +112,7 @@ class Ingest:
         taking = False
         while True:
             there = await self._look_at_streams()
+            self._grant_shares()
             if taking:
                 self._say("edge", "" if self._edge.is_connected else "NATS is away")
             elif there:
@@ -133,6 +139,12 @@ class Ingest:
             return False
         self._say("stream", "")
         return True
+
+    def _grant_shares(self) -> None:
+        """As quotas were last heard: while they cannot be read, those that were, and none before."""
+        if (quotas := self._quotas.quotas) is not self._granted:
+            self._granted = quotas
+            self._homes.grant({household.encode(): quota.backlog_messages for household, quota in quotas.items()})
 
     def _forget_idle_homes(self) -> None:
         if self._clock() >= self._forget_at_s:
