@@ -40,7 +40,7 @@ NOW_MS = int(time.time() * 1000)
 
 def sorted_out(arrivals: Arrivals) -> Sorted:
     """As the writer does it, rendering included: what is good must be writable."""
-    outcome = sort(arrivals.households, arrivals.messages, {STRANGER}, Limits(), NOW_MS)
+    outcome = sort(arrivals.households, arrivals.messages, {STRANGER}, {}, Limits(), NOW_MS)
     for batch in outcome.good:
         RENDERER.render(batch)
     return outcome

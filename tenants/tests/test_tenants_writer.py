@@ -16,6 +16,7 @@ from wattfleet_tenants.adapters.quarantine import KEPT_BYTES, REASON, SEQUENCE, 
 from wattfleet_tenants.adapters.victoriametrics import VictoriaMetricsStore
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.ports import RefusedMessage
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.reading import INTERVAL_MS
 from wattfleet_tenants.series import power_selector
 from wattfleet_tenants.subjects import Lane
@@ -172,6 +173,47 @@ async def test_a_household_of_another_shard_is_refused_until_it_is_assigned_and_
     assert 2.0 in stored.values
 
 
+async def test_more_sockets_or_thermometers_than_a_household_s_quota_allows_are_refused_to_it_alone(
+    broker: ShardBroker, victoria_metrics: VictoriaMetrics, household: HouseholdId
+) -> None:
+    neighbour = mint_household_id()
+    await broker.assign(household, quota=Quota(sockets=2, thermometers=1))
+    await broker.assign(neighbour)
+    within = [proto(interval_start_ms=A_MINUTE_MS + i * INTERVAL_MS, power_dw=[10, 20]) for i in range(40)]
+    beyond = [proto(power_dw=[1, 2, 3]), proto(power_dw=[1, 2], temperature_cc=[1, 2]), proto(power_dw=[1] * 64)]
+    async with writer_running(broker, victoria_metrics.url):
+        await publish(broker, household, [*within, *beyond * 20])
+        await publish(broker, neighbour, beyond * 20)
+        await all_acknowledged(broker)
+    assert await refusals(broker, household) == {"over-quota": 60}
+    assert await refusals(broker, neighbour) == {}
+    assert victoria_metrics.count(power_selector(household)) == 40 * 2
+    assert len(victoria_metrics.export(power_selector(neighbour))) == 64
+
+
+async def test_a_quota_is_known_of_a_newborn_and_follows_every_change(
+    broker: ShardBroker, victoria_metrics: VictoriaMetrics, household: HouseholdId
+) -> None:
+    async with writer_running(broker, victoria_metrics.url):
+        await broker.assign(household, quota=Quota(sockets=1))
+        await publish(broker, household, [message(1, power_w=(1.0, 2.0))])
+        await all_acknowledged(broker)
+        assert await refusals(broker, household) == {"over-quota": 1}, "its first message"
+        await broker.assign(household)
+
+        async def taken_again() -> bool:
+            await publish(broker, household, [message(2, power_w=(1.0, 2.0))])
+            await all_acknowledged(broker)
+            return victoria_metrics.count(power_selector(household)) == 2
+
+        await eventually(taken_again, 30, "the change is heard of")
+
+
+async def refusals(broker: ShardBroker, household: HouseholdId) -> dict[str, int]:
+    async with connected(broker, broker.reader_creds, subjects.READER_INBOX) as nats:
+        return {one.reason: one.count for one in await JetStreamRefusals(nats, broker.shard).refused(household)}
+
+
 async def test_a_refusal_that_is_delivered_twice_is_kept_once(broker: ShardBroker, household: HouseholdId) -> None:
     async with connected(broker, broker.writer_creds, subjects.WRITER_INBOX) as nats:
         quarantine = JetStreamQuarantine(nats, broker.shard)
@@ -249,7 +291,7 @@ async def test_sending_everything_again_changes_nothing(
 
 
 async def test_a_full_shard_of_households_is_known_before_the_first_message(broker: ShardBroker) -> None:
-    """Enough keys for the broker's flow control to set in."""
+    """Many more than are read at once."""
     households = [mint_household_id() for _ in range(8_000)]
     async with broker.operator() as nats:
         for first in range(0, len(households), 500):
@@ -259,6 +301,6 @@ async def test_a_full_shard_of_households_is_known_before_the_first_message(brok
         assignments = WatchedAssignments(nats)
         watching = asyncio.create_task(assignments.keep_watching())
         await asyncio.wait_for(assignments.loaded.wait(), 40)
-        assert len(assignments._carried) == len(households)
+        assert len(assignments._held.carried) == len(households)
         assert await assignments.foreign(households) == set()
         watching.cancel()

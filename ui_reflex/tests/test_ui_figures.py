@@ -100,9 +100,11 @@ def test_refused_messages_are_said_in_words_the_commonest_first() -> None:
     refused = [
         Quarantined(reason="future", count=1, last_ms=last_ms - 1000),
         Quarantined(reason="a-new-reason", count=5, last_ms=last_ms),
+        Quarantined(reason="over-quota", count=2, last_ms=last_ms - 1000),
     ]
     note = figures.quarantine_note(refused, LONDON, NOON)
-    assert "5 × a new reason; 1 × a time in the future. Last: today, 12:07." in note
+    assert "5 × a new reason; 2 × more sockets or thermometers than this home may have; 1 × a time in the " in note
+    assert note.endswith("a time in the future. Last: today, 12:07.")
     assert figures.quarantine_note([], LONDON, NOON) == ""
 
 

@@ -25,6 +25,7 @@ _REASONS = {
     "too-old": "a time too long ago",
     "malformed": "a message that could not be read",
     "oversized": "a message that was too long",
+    "over-quota": "more sockets or thermometers than this home may have",
 }
 
 

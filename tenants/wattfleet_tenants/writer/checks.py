@@ -35,6 +35,8 @@ REASONS = (
 )
 FOREIGN = "foreign"
 """The sender is no household of this shard; found before a message's content is looked at."""
+OVER_QUOTA = "over-quota"
+"""More sockets or thermometers than the household's quota allows."""
 
 
 @dataclass(frozen=True, slots=True)

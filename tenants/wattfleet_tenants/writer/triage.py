@@ -4,7 +4,7 @@ Who sent a message is its subject, which the sender's credential enforces and th
 message can say otherwise.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from wattfleet_tenants.household import HouseholdId, parse_household_id
 from wattfleet_tenants.ledger import Settled
 from wattfleet_tenants.ports import Delivery, RefusedMessage
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.wire.batch import PowerBatch, decode
-from wattfleet_tenants.writer.checks import FOREIGN, REASONS, Limits, first_objections
+from wattfleet_tenants.writer.checks import FOREIGN, OVER_QUOTA, REASONS, Limits, first_objections
 
-_ALL_REASONS = (*REASONS, FOREIGN)
-_FOREIGN_INDEX = len(REASONS)
+_ALL_REASONS = (*REASONS, OVER_QUOTA, FOREIGN)
+_OVER_QUOTA_INDEX, _FOREIGN_INDEX = len(REASONS), len(REASONS) + 1
 _MOST_NAMES = 100_000
 
 
@@ -112,9 +113,15 @@ class Sorted:
 
 
 def sort(
-    households: Sequence[bytes], messages: Sequence[bytes], foreign: Collection[bytes], limits: Limits, now_ms: int
+    households: Sequence[bytes],
+    messages: Sequence[bytes],
+    foreign: Collection[bytes],
+    quotas: Mapping[bytes, Quota],
+    limits: Limits,
+    now_ms: int,
 ) -> Sorted:
-    """Decodes and checks `messages`; those of `foreign` senders are refused whatever they say. now_ms: Unix time."""
+    """Decodes and checks `messages`; those of `foreign` senders are refused whatever they say. quotas: of those senders
+    that have one of their own. now_ms: Unix time."""
     strangers = _marked(households, foreign)
     batches, unreadable = decode(households, messages)
     outcome = Sorted([], [])
@@ -123,6 +130,8 @@ def sort(
         outcome.objections.append(Objection(one.position, reason, None))
     for batch in batches:
         objections = first_objections(batch, limits, now_ms)
+        if (over := _over_quota(batch, quotas)) is not None:
+            objections[over & (objections < 0)] = _OVER_QUOTA_INDEX
         if strangers is not None:
             objections[strangers[batch.positions]] = _FOREIGN_INDEX
         fine = objections < 0
@@ -139,6 +148,13 @@ def _marked(households: Sequence[bytes], foreign: Collection[bytes]) -> NDArray[
     if not foreign:
         return None
     return np.fromiter((household in foreign for household in households), np.bool_, len(households))
+
+
+def _over_quota(batch: PowerBatch, quotas: Mapping[bytes, Quota]) -> NDArray[np.bool_] | None:
+    """Which messages of a batch have more values than their senders may; all of a batch have equally many."""
+    sockets, thermometers = batch.power_dw.shape[1], batch.temperature_cc.shape[1]
+    over = {household for household, quota in quotas.items() if not quota.allows(sockets, thermometers)}
+    return _marked(batch.households.tolist(), over) if over else None
 
 
 def _objections(batch: PowerBatch, objections: NDArray[np.intp]) -> Iterator[Objection]:

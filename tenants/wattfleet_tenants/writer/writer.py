@@ -17,6 +17,7 @@ from typing import Any
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.ledger import total
 from wattfleet_tenants.ports import Assignments, Delivery, Inbox, Ledger, Quarantine, RefusedMessage, Store, StoreRun
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.telemetry.health import Health
 from wattfleet_tenants.wire.batch import PowerBatch
@@ -106,7 +107,8 @@ class Writer:
         metrics.RECEIVED.inc(len(arrivals))
         names = self._names.of(set(arrivals.households))
         foreign = await self._foreign(names)
-        outcome = sort(arrivals.households, arrivals.messages, foreign, self._limits, int(time.time() * 1000))
+        now_ms = int(time.time() * 1000)
+        outcome = sort(arrivals.households, arrivals.messages, foreign, self._quotas(names), self._limits, now_ms)
         run = self._run
         samples = await self._insert(outcome.good)
         stored_at_s = time.monotonic()
@@ -136,6 +138,11 @@ class Writer:
             "assignments", lambda: self._world.assignments.foreign(households)
         )
         return {token for token, name in names.items() if name is None or name in strangers}
+
+    def _quotas(self, names: Mapping[bytes, HouseholdId | None]) -> dict[bytes, Quota]:
+        """The quotas of those of the senders that have one of their own; mostly nobody has."""
+        quotas = self._world.assignments.quotas
+        return {token: quotas[name] for token, name in names.items() if name and name in quotas} if quotas else {}
 
     async def _insert(self, batches: Sequence[PowerBatch]) -> int:
         """Hands all readings to the store, however long it takes; returns how many there were."""
