@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wattfleet_e2e.network import DNS_SERVICE
+from wattfleet_e2e.network import DNS_SERVICE, FIRST_NODE
 
 DNS_IMAGE = "wattfleet.io/coredns:1"
 STORAGE_CLASS = "folders"
@@ -82,6 +82,8 @@ def _dns_deployment() -> Manifest:
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     pod = {
+        # Nodes that are drained or lost are others.
+        "nodeSelector": {"kubernetes.io/hostname": FIRST_NODE},
         "serviceAccountName": "coredns",
         "dnsPolicy": "Default",
         "containers": [container],

@@ -6,6 +6,7 @@ that nothing outlives a test run, even one that was killed; only empty control g
 """
 
 import shlex
+import shutil
 import subprocess
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +18,8 @@ from wattfleet_tenants.testing.waiting import wait_until
 from wattfleet_e2e.control_groups import ControlGroups
 
 _GONE_WITHIN_S = 20
-_PRIVATE = ("/run", "/var/lib", "/var/log")
+_RUN = "/run"
+_PRIVATE = (_RUN, "/var/lib", "/var/log")
 # The kubelet insists on these and writes them, though they are the whole machine's: it finds what it wants, in a file.
 _KERNEL_SETTINGS = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
 
@@ -37,6 +39,8 @@ class Machine:
     def start(self) -> None:
         """Returns when commands can be run on it."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        # What is in there tells of processes that ended with the machine when it was up before.
+        shutil.rmtree(self._own(_RUN), ignore_errors=True)
         self._up.unlink(missing_ok=True)
         self._groups.create()
         (self.folder / "enter.sh").write_text(self._groups.enter_script() + 'exec "$@"\n')
@@ -82,10 +86,13 @@ class Machine:
         """What a program of the outside prints that is run in its network."""
         return _output(self.network_command(*argv))
 
+    def _own(self, path: str) -> Path:
+        return self.folder / path.removeprefix("/").replace("/", "-")
+
     def _mounts_script(self) -> str:
         lines = ["set -eu", f"hostname {self.name}", "mount -t sysfs sysfs /sys", *self._groups.mount_commands()]
         for path in _PRIVATE:
-            own = self.folder / path.removeprefix("/").replace("/", "-")
+            own = self._own(path)
             own.mkdir(exist_ok=True)
             lines.append(f"mount --bind {shlex.quote(str(own))} {path}")
         for setting, value in _KERNEL_SETTINGS.items():

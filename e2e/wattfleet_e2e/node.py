@@ -45,7 +45,7 @@ class Node:
         self.name = f"n{number}"
         self.address = network.address(number)
         self.machine = machine
-        self._number = number
+        self.number = number
         self._programs = programs
         self._kubeconfig = kubeconfig
         config = str(self._containerd_config())
@@ -76,6 +76,10 @@ class Node:
     def load_image(self, archive: Path) -> None:
         """Its containers can be of this image from here on."""
         self.machine.run(*IMPORT_IMAGE, str(archive))
+
+    def kill_container(self, container: str) -> None:
+        """SIGKILL to the first process of the container with this id, with which the others end."""
+        self.machine.run("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container)
 
     def _program(
         self, name: str, *arguments: str, path: str = "", ready: Callable[[], bool] = lambda: True
@@ -109,7 +113,7 @@ class Node:
         return path
 
     def _pod_network(self) -> dict[str, object]:
-        ranges = [[{"subnet": network.pods(self._number)}]]
+        ranges = [[{"subnet": network.pods(self.number)}]]
         bridge = {
             "type": "bridge",
             "bridge": "pods",

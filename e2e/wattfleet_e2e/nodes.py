@@ -63,6 +63,7 @@ class Cluster:
         self._name = secrets.token_hex(3)
         self._stack = ExitStack()
         self._count = nodes
+        self._loaded: set[Path] = set()
         self._machine = self._machine_of("control-plane")
         self.machines = [self._machine, *(self._machine_of(f"n{number}") for number in range(1, nodes + 1))]
         self.control_plane: ControlPlane
@@ -104,8 +105,29 @@ class Cluster:
 
     def load_image(self, archive: Path) -> None:
         """Every node can run containers of the image in `archive` (of docker or OCI) from here on."""
+        if archive in self._loaded:
+            return
+        self._loaded.add(archive)
         with ThreadPoolExecutor(self._count) as pool:
             list(pool.map(lambda node: node.load_image(archive), self.nodes))
+
+    def lose(self, node: Node) -> None:
+        """Its machine ends at once with all that it runs, as when its power is cut; its disk stays.
+
+        Not the first node: Services are reached from here by it, and it carries what resolves names.
+        """
+        node.machine.stop()
+        node.stop()
+        connected = partial(network.is_connected, self._machine, node.number)
+        wait_until(lambda: not connected(), _READY_WITHIN_S, f"the cable of {node.name} is gone")
+
+    def bring_back(self, node: Node) -> None:
+        """Starts the machine of a lost node, and returns when the node is Ready."""
+        node.machine.start()
+        network.connect_node(self._machine, node.number, node.machine, self._count)
+        node.start_containerd()
+        node.start()
+        self.kubectl("wait", "--for=condition=Ready", f"--timeout={_READY_WITHIN_S}s", "node", node.name)
 
     def forward(self, namespace: str, service: str, port: int, at: int = 0) -> str:
         """`http://127.0.0.1:…`, which leads to the Service, as long as the cluster is up; at: the port here."""
