@@ -14,6 +14,7 @@ from wattfleet_tenants.adapters.victoriametrics import INSERT_PATH, VictoriaMetr
 from wattfleet_tenants.crd import Shard
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.household import HouseholdId, mint_household_id
+from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.waiting import eventually
 
@@ -77,7 +78,7 @@ async def broker_keeps_its_promises(
         lost = await broker.mint(shard, household, renewed=None)
         _require(kept.user_key != lost.user_key, "each credential has a key of its own")
         _require(await broker.leave(shard, household) is None, "who was never assigned cannot leave")
-        await broker.assign(shard, household)
+        await broker.assign(shard, household, Quota())
     async with start() as broker:
         await _ensure(broker, shard)
         _require(await broker.accepts(shard, kept), "a credential outlives the operator that minted it")
@@ -99,7 +100,7 @@ async def _ensure(broker: Broker, shard: ShardId) -> None:
 
 
 async def _is_assigned_until_it_is_not(broker: Broker, shard: ShardId, household: HouseholdId) -> None:
-    await broker.assign(shard, household)
+    await broker.assign(shard, household, Quota())
     left = await broker.leave(shard, household)
     _require(left is not None, "who was assigned before a restart leaves after it")
     _require(await broker.leave(shard, household) == left, "it leaves once")
@@ -109,7 +110,7 @@ async def _is_assigned_until_it_is_not(broker: Broker, shard: ShardId, household
         await broker.unassign(shard, household)
     _require(await broker.leave(shard, household) is None, "who is unassigned is not there any more")
     await broker.purge_quarantine(shard, household)
-    await broker.assign(shard, household)
+    await broker.assign(shard, household, Quota())
 
 
 async def _is_removed_with_all_it_knew(
