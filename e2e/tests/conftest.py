@@ -27,7 +27,7 @@ PROGRAMS = Programs(ROOT / ".cache" / "controlplane", ROOT / ".cache" / "coredns
 DEFINITIONS = ROOT / "charts" / "wattfleet-crds" / "templates"
 PROMISED = {int(tier) for tier in os.environ.get("E2E_TIERS", "").split(",") if tier}
 # All that take nodes, told by one process, one after the other: they share a cluster.
-WITH_NODES = ("test_e2e_home.py", "test_e2e_nodes.py")
+WITH_NODES = ("test_e2e_home.py", "test_e2e_nodes.py", "test_e2e_platform_faults.py", "test_e2e_platform_large.py")
 TIER = "tier"
 CHOSEN = pytest.StashKey[Provider]()
 

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,6 @@ from wattfleet_tenants.testing.waiting import wait_until
 
 from wattfleet_e2e.capabilities import PodCluster
 from wattfleet_e2e.helm import Helm, HelmRefuses
-from wattfleet_e2e.node import Node
 from wattfleet_e2e.nodes import Cluster
 
 RELEASE = "home"
@@ -138,23 +137,23 @@ class Platform:
         return [one for one in found if "deletionTimestamp" not in one["metadata"]]
 
     @property
-    def nodes(self) -> Sequence[Node]:
-        """The machines; only where NODES_ARE_MACHINES is among the capabilities."""
+    def local(self) -> Cluster:
+        """The cluster with its machines; only where NODES_ARE_MACHINES is among the capabilities."""
         if not isinstance(self.cluster, Cluster):
             raise TypeError("these nodes were made by somebody else")
-        return self.cluster.nodes
+        return self.cluster
 
     def kill(self, pod: str) -> None:
         """SIGKILL to its processes, as when memory is short; Kubernetes starts them again."""
         found = self.resource("pod", pod)
-        (node,) = (one for one in self.nodes if one.name == found["spec"]["nodeName"])
+        (node,) = (one for one in self.local.nodes if one.name == found["spec"]["nodeName"])
         for container in found["status"]["containerStatuses"]:
             node.kill_container(container["containerID"].removeprefix("containerd://"))
 
     @contextmanager
     def away(self, pod: str) -> Iterator[None]:
         """The pod is killed, and until the end no node takes the one that comes after it."""
-        everywhere = [node.name for node in self.nodes]
+        everywhere = [node.name for node in self.local.nodes]
         self.kubectl("cordon", *everywhere)
         try:
             self.kill(pod)
