@@ -1,7 +1,7 @@
 """Where Kubernetes comes in: its events are handed on, and nothing is decided here.
 
-kopf watches, and watches again when a connection is lost or too old. Its own bookkeeping in annotations is not used:
-whatever happened, the loop looks at the resource as it stands.
+kopf watches, and watches again when a connection is lost or too old; what it cannot tell of then, `roll_call.py` sees
+to. Its own bookkeeping in annotations is not used: whatever happened, the loop looks at the resource as it stands.
 """
 
 import asyncio

@@ -20,6 +20,7 @@ from wattfleet_operator.loop import Loop
 logger = logging.getLogger(__name__)
 
 ROLL_CALL_EVERY_S = 300.0
+"""It is rarely needed, and an API server that lists past its cache pays with 0.6 s of CPU for 1,000 households."""
 Answer = TypeVar("Answer", bound=Collection[str])
 
 

@@ -139,9 +139,9 @@ async def store_keeps_its_promises(
         row = f"{int(time() * 1000)},{household},{_POWER_W},1,,\n".encode()
         (await http.post(urls.insert + INSERT_PATH, content=row)).raise_for_status()
         await _has_stored(http, urls, household, [_POWER_W])
-    for _ in range(2):
-        await store.stop(shard.id)
+    await store.stop(shard.id)
     await _is_not_yet(store.check(shard.id), "StoreNotReady")
+    await store.stop(shard.id)
     _require(await store.ensure(shard) == urls, "it comes back where it was")
     await _comes_to_work(lambda: store.check(shard.id))
     for household in (leaving, staying):
@@ -175,9 +175,9 @@ async def workloads_keep_their_promises(
     await workloads.ensure(other, store)
     _require(shows() != before, "another wish changes them")
     await _comes_to_work(lambda: workloads.check(shard.id))
-    for _ in range(2):
-        await workloads.stop(shard.id)
+    await workloads.stop(shard.id)
     await _is_not_yet(workloads.check(shard.id), "IngestNotReady")
+    await workloads.stop(shard.id)
     _require(await workloads.ensure(shard, store) == url, "they come back where they were")
     await _comes_to_work(lambda: workloads.check(shard.id))
 
