@@ -1,9 +1,12 @@
 """What a watch tells of Secrets is believed of those that are ours alone."""
 
 import base64
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
+from lightkube.core.generic_client import ListAsyncIterable
+from lightkube.resources.core_v1 import Secret
 from wattfleet_operator.adapters.cluster_secrets import HOUSEHOLD_LABEL, ClusterHomes, secret_name
 from wattfleet_tenants.home_file import HomeFile, home_text
 from wattfleet_tenants.household import HouseholdId, mint_household_id
@@ -51,3 +54,30 @@ async def test_what_is_not_this_home_s_secret_changes_nothing(
 async def test_another_household_s_home_in_this_one_s_secret_is_no_home(homes: ClusterHomes) -> None:
     assert homes.saw("MODIFIED", secret(secret_name(ALICE), ALICE, home_of(BOB), 9)) == ALICE
     assert await homes.read(ALICE) is None
+
+
+class Lists:
+    """An API server that lists these Secrets, as they were at `version`."""
+
+    def __init__(self, version: int, *there: dict[str, Any]) -> None:
+        self._version = version
+        self._there = [Secret.from_dict(one) for one in there]
+
+    def list(self, *_: object, **__: object) -> ListAsyncIterable[Secret]:
+        async def chunks() -> AsyncIterator[tuple[str | None, list[Secret]]]:
+            yield str(self._version), self._there
+
+        return ListAsyncIterable(chunks())
+
+
+@pytest.mark.parametrize(("version", "missed"), [(4, set()), (5, {ALICE}), (6, {ALICE})])
+async def test_who_does_not_answer_is_forgotten_unless_it_came_after_the_roll(
+    version: int, missed: set[HouseholdId]
+) -> None:
+    bob = secret(secret_name(BOB), BOB, home_of(BOB), 3)
+    homes = ClusterHomes(cast(Any, Lists(version, bob)), "wattfleet-system", cast(Any, None))
+    homes.saw("ADDED", bob)
+    homes.saw("ADDED", secret(secret_name(ALICE), ALICE, home_of(ALICE), 5))
+    assert await homes.call_roll() == missed
+    assert (await homes.read(ALICE) is None) == bool(missed)
+    assert await homes.read(BOB) == home_of(BOB)
