@@ -7,7 +7,8 @@ to. Its own bookkeeping in annotations is not used: whatever happened, the loop 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,7 @@ _SILENT_AT_MOST_S = 30.0
 word, and nothing but silence tells of it."""
 _CONNECTED_WITHIN_S = 5.0
 _ANSWERED_WITHIN_S = 60.0
+_LEFT_AFTER_S = 0.05
 _PAUSES_S = (0.5, 1.0, 2.0, *[4.0] * 12)
 """Between attempts. kopf's own grow to 21 s, for which nobody would look when the API server is back."""
 
@@ -61,20 +63,28 @@ async def watch(
     hand_on = asyncio.get_running_loop().call_soon_threadsafe
     stop = threading.Event()
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    run = partial(
-        kopf.run,
+    operator = partial(
+        kopf.operator,
         registry=_registry(resources, homes, objects, loop, hand_on),
         settings=_settings(),
         standalone=True,
         namespaces=[namespace],
         stop_flag=stop,
     )
-    watching = asyncio.create_task(asyncio.to_thread(run))
+    watching = asyncio.create_task(asyncio.to_thread(_run, operator))
     try:
         await asyncio.shield(watching)
     finally:
         stop.set()
         await watching
+
+
+def _run(operator: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Runs kopf to its end. A connection that it gave up half-made is closed in the loop's next rounds only."""
+    with asyncio.Runner() as runner:
+        with suppress(asyncio.CancelledError):
+            runner.run(operator())
+        runner.run(asyncio.sleep(_LEFT_AFTER_S))
 
 
 def _settings() -> kopf.OperatorSettings:
