@@ -169,7 +169,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def broken_promises(reporter: pytest.TerminalReporter) -> set[int]:
     """The tiers that were promised and begun, and of which nothing was told."""
     tiers: dict[str, set[int]] = {
-        outcome: {dict(report.user_properties)[TIER] for report in reporter.stats.get(outcome, [])}
+        outcome: {
+            dict(report.user_properties)[TIER]
+            for report in reporter.stats.get(outcome, [])
+            if isinstance(report, pytest.TestReport)  # not of a file that could not be read
+        }
         for outcome in ("passed", "failed", "error", "skipped")
     }
     return (PROMISED & tiers.pop("skipped")) - set().union(*tiers.values())

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 from prometheus_client import REGISTRY
-from wattfleet_e2e.control_plane import CommandFailed
 from wattfleet_e2e.faulty import WITHIN_S, Faulty
+from wattfleet_e2e.kube_api import CommandFailed
 from wattfleet_e2e.seeing import seen
 from wattfleet_operator.adapters.cluster import FIELD_MANAGER
 from wattfleet_tenants.crd import API_VERSION
