@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import event, inspect
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, select
 from wattfleet_gateway.__main__ import main
@@ -51,6 +52,27 @@ def test_migrating_again_changes_nothing(store: Store) -> None:
     store.ensure_user("issuer", "alice")
     migrate(store.engine)
     assert store.ensure_user("issuer", "alice") == 1
+
+
+class Killed(BaseException):
+    """The gateway ended at this statement."""
+
+
+@pytest.mark.parametrize("last", ["CREATE TABLE users", "CREATE TABLE sightings", "SET version_num='0003'"])
+def test_a_gateway_that_was_killed_while_it_made_its_tables_makes_them_the_next_time(tmp_path: Path, last: str) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'gateway.db'}")
+
+    def kill(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if last in statement:
+            raise Killed
+
+    event.listen(engine, "after_cursor_execute", kill)
+    with pytest.raises(Killed):
+        migrate(engine)
+    event.remove(engine, "after_cursor_execute", kill)
+    migrate(engine)
+    assert set(METADATA.tables) < set(inspect(engine).get_table_names())
+    engine.dispose()
 
 
 def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:

@@ -19,5 +19,8 @@ def migrate(engine: Engine) -> None:
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        else:
+            # Python's driver begins nothing before a table is made: each would stay if the next one could not be made.
+            connection.execute(text("BEGIN IMMEDIATE"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
