@@ -20,17 +20,18 @@ from wattfleet_tenants.permissions import LIVE_LEASE_S
 from wattfleet_gateway import errors, sign_in
 from wattfleet_gateway.api import export, households, live, quarantine, readings, sockets
 from wattfleet_gateway.api import viewer as viewer_api
+from wattfleet_gateway.chores import keep_doing
 from wattfleet_gateway.cookies import Cookies
 from wattfleet_gateway.database import open_database
 from wattfleet_gateway.edge import Edge
 from wattfleet_gateway.errors import documented
 from wattfleet_gateway.fleet import Fleet
 from wattfleet_gateway.front_door import FrontDoor
-from wattfleet_gateway.gone_homes import GoneHomes
+from wattfleet_gateway.gone_homes import LOOK_EVERY_S, GoneHomes
 from wattfleet_gateway.identity_provider import IdentityProvider
 from wattfleet_gateway.live import LiveHomes, Pace
 from wattfleet_gateway.migrations import migrate
-from wattfleet_gateway.new_homes import NewHomes
+from wattfleet_gateway.new_homes import TELL_AGAIN_EVERY_S, NewHomes
 from wattfleet_gateway.readings import History
 from wattfleet_gateway.sessions import Sessions
 from wattfleet_gateway.settings import Settings
@@ -59,7 +60,8 @@ def create_app(settings: Settings, ports: Ports) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         beside = [
-            asyncio.create_task(work) for work in (gateway.new_homes.keep_telling(), gateway.gone_homes.keep_looking())
+            asyncio.create_task(keep_doing(gateway.new_homes.tell_again, TELL_AGAIN_EVERY_S)),
+            asyncio.create_task(keep_doing(gateway.gone_homes.look, LOOK_EVERY_S)),
         ]
         yield
         for task in beside:

@@ -6,22 +6,19 @@ but an administrator deletes a household, so nobody else makes room for more. A 
 within a week finds all homes with their people and names.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
 
 from fastapi.concurrency import run_in_threadpool
-from sqlalchemy.exc import SQLAlchemyError
 from wattfleet_tenants.household import HouseholdId
 
-from wattfleet_gateway.database import words
 from wattfleet_gateway.fleet import Fleet, FleetUnavailable
 from wattfleet_gateway.store import Store
 
 logger = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 60.0
+LOOK_EVERY_S = 60.0
 FORGOTTEN_AFTER_S = 7 * 24 * 3600
 
 
@@ -45,15 +42,6 @@ class GoneHomes:
                 await run_in_threadpool(self._note_missed, household)
             elif not lacks and (sighting is None or sighting.missed_since_s is not None):
                 await run_in_threadpool(self._store.saw, household)
-
-    async def keep_looking(self) -> None:
-        """Looks again and again, until it is cancelled."""
-        while True:
-            try:
-                await self.look()
-            except SQLAlchemyError as error:
-                logger.warning("homes not looked for", extra={"error": words(error)})
-            await asyncio.sleep(_LOOK_EVERY_S)
 
     def _note_missed(self, household: HouseholdId) -> None:
         now_s = int(self._clock())

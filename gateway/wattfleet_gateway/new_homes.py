@@ -12,7 +12,6 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from fastapi.concurrency import run_in_threadpool
-from sqlalchemy.exc import SQLAlchemyError
 from wattfleet_tenants.household import HouseholdId, mint_household_id, parse_household_id
 
 from wattfleet_gateway.errors import Problem
@@ -22,7 +21,7 @@ from wattfleet_gateway.store import Store
 logger = logging.getLogger(__name__)
 
 _TOLD_WITHIN_S = 5.0
-_TELL_AGAIN_EVERY_S = 15.0
+TELL_AGAIN_EVERY_S = 15.0
 # By then whoever wrote the wish down has long got an answer, or never will.
 LEFT_ALONE_S = 60
 
@@ -70,15 +69,6 @@ class NewHomes:
                 await self._tell(parse_household_id(wish.household_id), wish.time_zone)
             except (FleetRefuses, FleetUnavailable) as error:
                 logger.warning("household not told", extra={"household": wish.household_id, "error": str(error)})
-
-    async def keep_telling(self) -> None:
-        """Tells again and again, until it is cancelled."""
-        while True:
-            try:
-                await self.tell_again()
-            except SQLAlchemyError as error:
-                logger.warning("wishes cannot be read", extra={"error": type(error).__name__})
-            await asyncio.sleep(_TELL_AGAIN_EVERY_S)
 
     async def _tell(self, household: HouseholdId, time_zone: str) -> None:
         try:
