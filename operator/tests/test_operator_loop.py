@@ -272,3 +272,26 @@ async def test_one_that_has_changed_does_not_wait_behind_hundreds_that_are_due(m
     assert ready is not None
     assert ready.reason == "Suspended"
     assert not await loop.look(), "the others follow"
+
+
+async def test_all_have_their_turn_however_often_they_are_woken() -> None:
+    fake = FakeWorld()
+    homes = {home.id: home for home in (wish(mint_household_id(), suspended=True) for _ in range(600))}
+    for home in homes.values():
+        fake.resources.add(home)
+    looked, assign = set[HouseholdId](), fake.broker.assign
+
+    async def assigned(shard_id: ShardId, household: HouseholdId) -> None:
+        looked.add(household)
+        loop.wake()
+        await assign(shard_id, household)
+
+    loop = Loop(fake.world)
+    while await loop.look():
+        pass
+    fake.broker.assign = assigned  # type: ignore[method-assign]
+    running = asyncio.create_task(loop.run())
+    loop.wake()
+    await eventually(lambda: looked == homes.keys(), 20, "everyone is looked at")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -33,10 +33,7 @@ _FIRST_PAUSE_S = 0.5
 _AT_ONCE = 8
 _OF_A_KIND_PER_LOOK = 256
 """Thousands that are due at the same time are looked at in portions, so that one that has changed comes first."""
-
-
-_AS_SOON_AS_POSSIBLE_S = 0.0
-_FIRST_OF_ALL_S = -1.0
+_FIRST_OF_ALL_S = 0.0
 
 
 @dataclass(slots=True)
@@ -82,8 +79,9 @@ class Loop:
                 await asyncio.sleep(_LOOK_EVERY_S)
             if self._woken.is_set():
                 self._woken.clear()
+                now_s = monotonic()  # not sooner: whoever waits since an earlier call is looked at before
                 for memory in self._memories.values():
-                    memory.due_s = min(memory.due_s, _AS_SOON_AS_POSSIBLE_S)
+                    memory.due_s = min(memory.due_s, now_s)
 
     async def look(self) -> bool:
         """Reconciles resources that have changed or are due: shards before the households that they carry.
