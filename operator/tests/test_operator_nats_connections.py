@@ -8,6 +8,7 @@ import pytest
 from wattfleet_operator.adapters import nats_connections
 from wattfleet_operator.adapters.folder_vault import FolderVault
 from wattfleet_operator.adapters.nats_broker import NatsBroker
+from wattfleet_operator.adapters.nats_connections import NatsConnections
 from wattfleet_operator.adapters.nats_identities import NatsIdentities
 from wattfleet_operator.embedded.free_ports import FreePorts
 from wattfleet_operator.embedded.nats_server import nats_process
@@ -86,3 +87,27 @@ async def test_a_connection_whose_server_is_gone_without_a_word_is_replaced(
 
     await eventually(answers, 20, "the operator has another connection")
     await broker.close()
+
+
+async def test_of_several_who_wait_for_a_server_that_says_nothing_one_tries(tmp_path: Path) -> None:
+    tries: list[asyncio.StreamWriter] = []
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tries.append(writer)
+        await reader.read()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        connections = NatsConnections((url,), NatsIdentities(FolderVault(tmp_path)))
+
+        async def ask() -> None:
+            with pytest.raises(NotYet, match="NATS"):
+                await connections.ask_system("$SYS.REQ.SERVER.PING", "")
+
+        await ask()
+        tries_of_one = len(tries)
+        await asyncio.gather(*[ask() for _ in range(4)])
+        assert len(tries) == 2 * tries_of_one
+        await connections.close()
+        for writer in tries:
+            writer.close()

@@ -6,9 +6,11 @@ no patience; what goes wrong on one is translated into NotYet here, and nowhere 
 
 import asyncio
 import json
+import math
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 
 from nats.aio.client import Client, RawCredentials
@@ -36,6 +38,7 @@ class NatsConnections:
         self._identities = identities
         self._kept: dict[str, Client] = {}
         self._connecting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._failed_at_s: defaultdict[str, float] = defaultdict(lambda: -math.inf)
 
     async def close(self) -> None:
         """Ends all connections."""
@@ -94,10 +97,20 @@ class NatsConnections:
             raise NotYet("BrokerUnavailable", f"NATS: {type(error).__name__}: {error}"[:300]) from error
 
     async def _connected(self, account: Identity) -> Client:
-        # Several who ask at once would each connect, and all but the last be forgotten, open.
-        async with self._connecting[account.public_key]:
-            client = self._kept.get(account.public_key)
-            return client if client is not None and client.is_connected else await self._connect(account)
+        # Several who ask at once would each connect, and all but the last be forgotten, open. To those who waited, a
+        # failure is said as well: a server that says nothing would keep hundreds waiting, one after the other.
+        key, asked_at_s = account.public_key, monotonic()
+        async with self._connecting[key]:
+            client = self._kept.get(key)
+            if client is not None and client.is_connected:
+                return client
+            if self._failed_at_s[key] >= asked_at_s:
+                raise NotYet("BrokerUnavailable", "NATS: another attempt to connect has just failed")
+            try:
+                return await self._connect(account)
+            except Exception:
+                self._failed_at_s[key] = monotonic()
+                raise
 
     async def _connect(self, account: Identity) -> Client:
         user = new_identity("user")
