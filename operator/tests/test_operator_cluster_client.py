@@ -8,7 +8,11 @@ from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
-from wattfleet_operator.adapters.cluster_client import AiohttpTransport
+from lightkube import KubeConfig
+from lightkube.resources.core_v1 import Secret
+from wattfleet_operator.adapters.cluster import asking
+from wattfleet_operator.adapters.cluster_client import AiohttpTransport, cluster_client
+from wattfleet_operator.errors import NotYet
 from wattfleet_tenants.testing.programs import free_port
 
 _TOLERANCE_S = 0.2
@@ -89,3 +93,19 @@ async def test_a_server_of_another_name_or_maker_is_not_trusted() -> None:
     async with served(answer) as url, a_client() as client:
         with pytest.raises(httpx2.ConnectError):
             await client.get(url.replace("http:", "https:"))
+
+
+async def test_an_answer_that_is_not_kubernetes_own_is_an_error_as_any_other() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with served(answer) as url:
+        user, context = {"name": "u", "user": {"token": "t"}}, {"name": "x", "context": {"cluster": "c", "user": "u"}}
+        clusters = [{"name": "c", "cluster": {"server": url}}]
+        config = {"clusters": clusters, "users": [user], "contexts": [context], "current-context": "x"}
+        client = cluster_client(KubeConfig.from_dict(config))
+        with pytest.raises(NotYet, match="HTTPStatusError"), asking():
+            await client.get(Secret, "any", namespace="any")
+        await client.close()

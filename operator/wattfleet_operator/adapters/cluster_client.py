@@ -58,7 +58,10 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             raise httpx2.ConnectError(str(error), request=request) from error
         except aiohttp.ClientError as error:
             raise httpx2.ReadError(str(error), request=request) from error
-        return httpx2.Response(answer.status, headers=answer.raw_headers, content=content, request=request)
+        response = httpx2.Response(answer.status, headers=answer.raw_headers, content=content, request=request)
+        # lightkube asks for the type of an error's content, which somebody in between may not have said.
+        response.headers.setdefault("Content-Type", "application/octet-stream")
+        return response
 
     async def aclose(self) -> None:
         """Ends its connections."""
