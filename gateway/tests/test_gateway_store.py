@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event, inspect
+from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, select
 from wattfleet_gateway.__main__ import main
@@ -73,6 +73,16 @@ def test_a_gateway_that_was_killed_while_it_made_its_tables_makes_them_the_next_
     migrate(engine)
     assert set(METADATA.tables) < set(inspect(engine).get_table_names())
     engine.dispose()
+
+
+def test_tables_of_a_newer_wattfleet_are_left_alone_and_it_is_said(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with store.engine.begin() as newer:
+        newer.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    monkeypatch.setenv("WATTFLEET_DATABASE_URL", url)
+    assert main([*ADD, "alice", "--id", mint_household_id()]) == 2
+    assert "was brought up to date by a newer Wattfleet" in capsys.readouterr().err
 
 
 def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:

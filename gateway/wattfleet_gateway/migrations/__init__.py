@@ -6,6 +6,7 @@ The steps are shipped in the package and applied when the gateway starts, so tha
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Engine, text
 
 LOCK = 7_392_001
@@ -13,7 +14,10 @@ LOCK = 7_392_001
 
 
 def migrate(engine: Engine) -> None:
-    """Applies the steps that are missing, one gateway at a time, all or none."""
+    """Applies the steps that are missing, one gateway at a time, all or none.
+
+    Raises ValueError when there are steps that this gateway does not know.
+    """
     config = Config()
     config.set_main_option("script_location", "wattfleet_gateway:migrations")
     with engine.begin() as connection:
@@ -23,4 +27,7 @@ def migrate(engine: Engine) -> None:
             # Python's driver begins nothing before a table is made: each would stay if the next one could not be made.
             connection.execute(text("BEGIN IMMEDIATE"))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise ValueError(f"the database was brought up to date by a newer Wattfleet: {error}") from error
