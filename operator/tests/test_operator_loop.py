@@ -177,12 +177,12 @@ async def test_what_is_touched_while_it_is_looked_at_is_looked_at_once_more(hous
     fake.resources.add(wish(household))
     loop, assign = Loop(fake.world), fake.broker.assign
 
-    async def assigned(shard_id: ShardId, wanted: HouseholdId) -> None:
+    async def assigned(shard_id: ShardId, wanted: HouseholdId, quota: Quota) -> None:
         nonlocal looks
         looks += 1
         if looks == 1:
             loop.touch("Household", wanted)
-        await assign(shard_id, wanted)
+        await assign(shard_id, wanted, quota)
 
     fake.broker.assign = assigned  # type: ignore[method-assign]
     for _ in range(4):
@@ -281,10 +281,10 @@ async def test_all_have_their_turn_however_often_they_are_woken() -> None:
         fake.resources.add(home)
     looked, assign = set[HouseholdId](), fake.broker.assign
 
-    async def assigned(shard_id: ShardId, household: HouseholdId) -> None:
+    async def assigned(shard_id: ShardId, household: HouseholdId, quota: Quota) -> None:
         looked.add(household)
         loop.wake()
-        await assign(shard_id, household)
+        await assign(shard_id, household, quota)
 
     loop = Loop(fake.world)
     while await loop.look():
