@@ -219,6 +219,26 @@ def test_a_cluster_in_which_somebody_has_wattfleet_is_not_touched(somebodys: Mar
 
 
 @needs_a_control_plane
+def test_what_somebody_installed_where_a_run_was_killed_is_not_touched(somebodys: MarkingApi) -> None:
+    name = {"name": "wattfleet-operator", "labels": {"app.kubernetes.io/part-of": "wattfleet"}}
+    operator = {"kind": "ServiceAccount", "name": "operator", "namespace": "somebodys"}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    binding = {"metadata": name, "subjects": [operator], "roleRef": role}
+    api_version = "rbac.authorization.k8s.io/v1"
+    somebodys.apply(namespace(CLAIM))
+    somebodys.kubectl("create", "namespace", "somebodys")
+    somebodys.apply({"apiVersion": api_version, "kind": "ClusterRoleBinding", **binding})
+    somebodys.kubectl("apply", "--server-side", "-f", DEFINITIONS)
+    before = everything(somebodys)
+    with pytest.raises(InUse, match="Wattfleet in namespace somebodys"), borrowed(somebodys):
+        pytest.fail("it was borrowed")
+    assert everything(somebodys) == before
+    somebodys.kubectl("delete", "namespace", "somebodys")
+    with borrowed(somebodys):
+        assert "clusterrolebinding.rbac.authorization.k8s.io/wattfleet-operator" not in everything(somebodys)
+
+
+@needs_a_control_plane
 def test_a_namespace_of_somebody_is_neither_used_nor_removed(somebodys: MarkingApi) -> None:
     somebodys.kubectl("create", "namespace", "wattfleet")
     with borrowed(somebodys), pytest.raises(InUse, match="has a namespace wattfleet"):

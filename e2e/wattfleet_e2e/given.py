@@ -105,8 +105,11 @@ def run_command(argv: Sequence[str]) -> str:
 def borrowed(api: MarkingApi) -> Iterator[None]:
     """Afterwards the cluster is as it was. Raises InUse for one in which somebody has Wattfleet.
 
-    A namespace says that stories are told here: what is found with it is what a run left that was killed.
+    A namespace says that stories are told here: what is found with it is what a run left that was killed, unless
+    somebody has installed Wattfleet since then.
     """
+    if installed := _installed(api):
+        raise InUse(f"the cluster has Wattfleet in namespace {', '.join(installed)}: stories would remove it")
     if api.is_ours(CLAIM):
         remove_traces(api)
     elif found := _definitions(api):
@@ -135,6 +138,13 @@ def remove_traces(api: KubeApi) -> None:
     api.kubectl("delete", "roles,rolebindings", "-n", "default", "-l", OF_THE_CHART)
     for kind in ("Household", "Shard"):
         api.kubectl("delete", "events", "-n", "default", f"--field-selector=involvedObject.kind={kind}")
+
+
+def _installed(api: MarkingApi) -> list[str]:
+    """The namespaces, none of them ours, in which Helm has installed the chart."""
+    bindings = json.loads(api.kubectl("get", "clusterrolebindings", "-l", OF_THE_CHART, "-o", "json"))["items"]
+    spaces = {subject["namespace"] for binding in bindings for subject in binding["subjects"]}
+    return sorted(space for space in spaces if api.is_ours(space) is False)
 
 
 def _definitions(api: KubeApi) -> list[str]:
