@@ -125,14 +125,19 @@ def add_household(asked: argparse.Namespace) -> None:
     """Remembers a household and its owner, and names its nameless sockets; the same again changes nothing."""
     household = parse_household_id(asked.id)
     engine = open_database(database_url())
-    migrate(engine)
-    store = Store(engine)
+    try:
+        migrate(engine)
+        _remember(household, asked, Store(engine))
+    finally:
+        engine.dispose()
+
+
+def _remember(household: HouseholdId, asked: argparse.Namespace, store: Store) -> None:
     store.ensure_household(household, asked.name, store.ensure_user(asked.owner_issuer, asked.owner_subject))
     named = store.socket_names(household)  # perhaps by its people, who have the last word
     for index, name in enumerate(asked.sockets.split(",") if asked.sockets else []):
         if index + 1 not in named:
             store.name_socket(household, parse_socket_number(index + 1), name.strip())
-    engine.dispose()
 
 
 async def _pass_request_id(request: httpx.Request) -> None:
