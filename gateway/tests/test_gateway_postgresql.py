@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from gateway_postgresql import PASSWORD, PostgreSql
 from gateway_process import program
+from psycopg import sql
 from sqlalchemy.exc import OperationalError
 from wattfleet_gateway.__main__ import main
 from wattfleet_gateway.database import open_database
@@ -146,6 +147,16 @@ def test_a_server_that_says_nothing_is_given_up_soon() -> None:
             Store(engine).answer()
         assert time.monotonic() - began_s < SOON_S
         engine.dispose()
+
+
+def test_a_server_that_only_reads_is_not_taken_for_the_database(postgresql: PostgreSql, postgresql_url: str) -> None:
+    database = sql.Identifier(postgresql_url.rpartition("/")[2])
+    with psycopg.connect(postgresql.url("postgres"), autocommit=True) as admin:
+        admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database))
+    engine = open_database(postgresql_url)
+    with pytest.raises(OperationalError, match="read-only"):
+        Store(engine).answer()
+    engine.dispose()
 
 
 def test_a_connection_that_the_server_ended_is_replaced_unseen(postgresql: PostgreSql, postgresql_url: str) -> None:

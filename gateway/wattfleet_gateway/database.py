@@ -19,8 +19,9 @@ _POSTGRESQL = ("postgresql", "postgres", _PSYCOPG)
 _BUSY_TIMEOUT_MS = 5_000
 # A server has 100 connections unless told otherwise: room for nine gateways.
 _CONNECTIONS, _CONNECTION_WITHIN_S = 10, 5
-# libpq's names, all but one in seconds. A URL may say otherwise.
-_SOON_GIVEN_UP: dict[str, object] = {
+# libpq's names, all times but one in seconds. A URL may say otherwise.
+_CONNECT: dict[str, object] = {
+    "target_session_attrs": "read-write",  # not one that has become, or still is, another's copy
     "connect_timeout": 3,
     "tcp_user_timeout": 5_000,  # ms
     "keepalives_idle": 5,
@@ -74,7 +75,7 @@ def _postgresql(url: URL) -> Engine:
         pool_size=_CONNECTIONS,
         max_overflow=0,
         pool_timeout=_CONNECTION_WITHIN_S,
-        connect_args={name: value for name, value in _SOON_GIVEN_UP.items() if name not in url.query},
+        connect_args={name: value for name, value in _CONNECT.items() if name not in url.query},
     )
 
 
