@@ -33,12 +33,17 @@ _CLASSES: dict[Kind, Any] = {"Household": HOUSEHOLDS, "Shard": SHARDS}
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A resource, and what only Kubernetes needs of it. version: its resourceVersion, which only grows."""
+    """A resource, and what only Kubernetes needs of it. version: its resourceVersion, which only grows.
 
-    resource: Household | Shard
+    resource: None when it cannot be read; a household is carried by its shard all the same. place: a household's, as
+    its status has it: its shard and its send phase in ms.
+    """
+
+    resource: Household | Shard | None
     uid: str
     version: int
     held: bool
+    place: tuple[ShardId | None, int | None]
 
 
 @dataclass(slots=True)
@@ -167,8 +172,9 @@ class ClusterResources:
         if int(body["metadata"]["resourceVersion"]) >= self._seen(resource).version:
             self._remember(resource.kind, name, self._read(resource.kind, body))
 
-    def _read(self, kind: Kind, body: Body) -> _Seen | None:
-        metadata = body["metadata"]
+    def _read(self, kind: Kind, body: Body) -> _Seen:
+        metadata, status = body["metadata"], body.get("status") or {}
+        resource: Household | Shard | None = None
         try:
             resource = self._shelves[kind].model.model_validate({**body, "apiVersion": API_VERSION, "kind": kind})
         except ValidationError as error:
@@ -176,9 +182,9 @@ class ClusterResources:
             logger.error(  # noqa: TRY400
                 "resource cannot be read", extra={"kind": kind, "resource": metadata["name"], "error": str(error)}
             )
-            return None
         held = FINALIZER in metadata.get("finalizers", [])
-        return _Seen(resource, metadata["uid"], int(metadata["resourceVersion"]), held)
+        place = (status.get("shard"), status.get("sendPhaseMs")) if kind == "Household" else (None, None)
+        return _Seen(resource, metadata["uid"], int(metadata["resourceVersion"]), held, place)
 
     def _remember(self, kind: Kind, name: str, seen: _Seen | None) -> None:
         shelf = self._shelves[kind].seen
@@ -188,7 +194,6 @@ class ClusterResources:
             self._count(seen, +1)
 
     def _count(self, seen: _Seen | None, by: int) -> None:
-        if seen is not None and isinstance(seen.resource, Household):
-            status = seen.resource.status
-            if status.shard is not None:
-                self._phases.setdefault(status.shard, Counter())[status.send_phase_ms] += by
+        shard, phase_ms = seen.place if seen is not None else (None, None)
+        if shard is not None:
+            self._phases.setdefault(shard, Counter())[phase_ms] += by
