@@ -72,6 +72,8 @@ endif
 e2e: $(E2E_PARTS) ## stories on a real Kubernetes, built here once in some minutes, on nodes too where it is root (E2E="-k lease"; elsewhere: E2E_PROVIDER=kind)
 	@exec env $(OWN_PATH) E2E_PROVIDER=$(E2E_PROVIDER) E2E_TIERS=$(E2E_TIERS) \
 		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest $(E2E_WORKERS) e2e/tests $(E2E)
+	$(if $(E2E)$(filter-out local,$(E2E_PROVIDER)),,@exec env $(OWN_PATH) $(VENV)/python -m wattfleet_bench.operator \
+		--programs "$(CURDIR)/.cache/controlplane" --households 200 --output build/bench-operator-short.json)
 
 .PHONY: images
 images: $(PAGE) ## container images, with docker, podman or buildah (only some, as archives: IMAGE="ui gateway --save build")
