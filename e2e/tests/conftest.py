@@ -148,18 +148,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was told, how it ended and how long it took, what it waited for to begin with included."""
     took_s: dict[str, float] = {}
     ended: dict[str, str] = {}
+    notes: dict[str, str] = {}
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, []):
             ended[report.nodeid] = _ending(outcome, report)
     for report in (one for reports in terminalreporter.stats.values() for one in reports):
         if isinstance(report, pytest.TestReport):
             took_s[report.nodeid] = took_s.get(report.nodeid, 0.0) + report.duration
+            notes.update((report.nodeid, f" ({text})") for name, text in report.user_properties if name == "note")
     terminalreporter.section("Stories")
     for story, ending in sorted(ended.items()):
         file, _, name = story.partition("::")
         what = name.removeprefix("test_").replace("_", " ")
         about = Path(file).stem.removeprefix("test_e2e_").replace("_", " ")
-        terminalreporter.write_line(f"{took_s.get(story, 0):7.1f} s  {ending:8}  {about}: {what}")
+        terminalreporter.write_line(f"{took_s.get(story, 0):7.1f} s  {ending:8}  {about}: {what}{notes.get(story, '')}")
     counts = {word: sum(ending.startswith(word) for ending in ended.values()) for word in ("told", "FAILED", "skipped")}
     terminalreporter.write_line(", ".join(f"{count} {word}" for word, count in counts.items()))
     for tier in broken_promises(terminalreporter):

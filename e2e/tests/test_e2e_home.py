@@ -8,7 +8,7 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,16 +105,13 @@ def identity(nodes: PodCluster, page_port: int, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def charts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """What is installed at first: the charts as they were, or today's where nobody knows how they were."""
+def before(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """What is installed at first, and that in words: the charts as they were, or today's where nobody knows them."""
     try:
         commit, charts = previous_charts(ROOT, tmp_path_factory.mktemp("previous"))
-        told = f"first installed from the charts of {commit}, with today's images"
     except NoHistory as reason:
-        charts = TODAY
-        told = f"first installed from today's charts: {reason}"
-    request.config.get_terminal_writer().line(f"\nThe platform is {told}.")
-    return charts
+        return TODAY, f"upgraded from today's charts: {reason}"
+    return charts, f"upgraded from the charts of {commit}, with today's images before and after"
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +120,7 @@ def platform(
     provider: Provider,
     identity: Identity,
     page_port: int,
-    charts: Path,
+    before: tuple[Path, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Platform]:
     if provider.brings_images and not images_in(CACHE):
@@ -140,7 +137,7 @@ def platform(
         "metadata": {"name": "wattfleet-oidc", "namespace": NAMESPACE},
         "data": {"client-secret": base64.b64encode(identity.secret.encode()).decode()},
     }
-    with platform.installed(charts, {"gateway": gateway}, oidc):
+    with platform.installed(before[0], {"gateway": gateway}, oidc):
         yield platform
 
 
@@ -155,7 +152,12 @@ def page_url(port: int) -> str:
 
 
 def test_from_nothing_to_a_home_and_back(
-    platform: Platform, identity: Identity, page_port: int, told: list[str]
+    platform: Platform,
+    identity: Identity,
+    page_port: int,
+    before: tuple[Path, str],
+    told: list[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
     examples = [yaml.safe_load((ROOT / "examples" / f"{name}.yaml").read_text()) for name in ("shard", "household")]
     shard, household = (one["metadata"]["name"] for one in examples)
