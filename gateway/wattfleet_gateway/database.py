@@ -22,7 +22,7 @@ _CONNECTIONS, _CONNECTION_WITHIN_S = 10, 5
 # libpq's names, all times but one in seconds. A URL may say otherwise.
 _CONNECT: dict[str, object] = {
     "target_session_attrs": "read-write",  # not one that has become, or still is, another's copy
-    "connect_timeout": 3,
+    "connect_timeout": 8,
     "tcp_user_timeout": 5_000,  # ms
     "keepalives_idle": 5,
     "keepalives_interval": 2,

@@ -124,7 +124,9 @@ async def test_a_chosen_reply_subject_reaches_nobody(
         heard: list[str] = []
 
         async def hear(one: Msg) -> None:
-            heard.append(one.subject)
+            asks_itself = one.reply.startswith(f"{subjects.INGEST_INBOX}.")  # how far the streams are, once a second
+            if not asks_itself:
+                heard.append(one.subject)
 
         for subject in ("q.>", "$KV.>", "$JS.API.>", "m.>"):
             await operator.subscribe(subject, cb=hear)
