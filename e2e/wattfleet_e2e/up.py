@@ -3,6 +3,7 @@
 It tells how to get at it, with kubectl as well as with this suite (E2E_PROVIDER=kubeconfig).
 """
 
+import argparse
 import shlex
 import signal
 import sys
@@ -17,10 +18,12 @@ from wattfleet_e2e.nodes import Cluster, Programs, why_not
 from wattfleet_e2e.provider import LOAD_IMAGE
 
 _CACHE = Path(__file__).resolve().parents[2] / ".cache"
+_ABOUT = "A Kubernetes of three nodes on this machine, until Ctrl-C. It takes root, and nothing on its command line."
 
 
 def main() -> int:
     """Returns the exit code once the cluster is gone."""
+    argparse.ArgumentParser(prog="python -m wattfleet_e2e.up", description=_ABOUT).parse_args()
     programs = Programs(_CACHE / "controlplane", _CACHE / "coredns")
     if reason := why_not(programs):
         print(reason, file=sys.stderr)
