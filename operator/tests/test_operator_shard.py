@@ -54,7 +54,7 @@ async def test_a_crash_at_any_outside_call_converges(fake: FakeWorld, done_befor
 async def test_a_shard_is_not_deleted_under_its_households(fake: FakeWorld, household: HouseholdId) -> None:
     await reconcile(shard(), fake.world)
     fake.resources.add(placed(wish(household)))
-    with pytest.raises(NotYet, match="1 households are still carried"):
+    with pytest.raises(NotYet, match="households that it still carries: 1"):
         await reconcile(deleted(shard()), fake.world)
     assert fake.workloads.running == {S1}
     fake.resources.kept.pop(household)

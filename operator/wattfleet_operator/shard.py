@@ -72,7 +72,7 @@ async def _end(shard: Shard, world: World) -> ShardStatus:
     """Households leave first; then its processes, its streams and keys, its store."""
     left = carried(shard.id, world)
     if left:
-        raise NotYet("HouseholdsLeft", f"{left} households are still carried by it", retry_in_s=10)
+        raise NotYet("HouseholdsLeft", f"households that it still carries: {left}", retry_in_s=10)
     await world.workloads.stop(shard.id)
     await world.store.stop(shard.id)
     await world.broker.remove(shard.id)
