@@ -63,6 +63,19 @@ async def test_a_shard_is_not_deleted_under_its_households(fake: FakeWorld, hous
     assert fake.resources.shard(S1) is None
 
 
+async def test_what_a_shard_that_is_to_go_loses_comes_back_while_it_carries_households(
+    fake: FakeWorld, household: HouseholdId
+) -> None:
+    await reconcile(shard(), fake.world)
+    fake.resources.add(placed(wish(household)))
+    fake.broker.accounts.clear()
+    fake.broker.streams.clear()
+    fake.workloads.running.clear()
+    with pytest.raises(NotYet, match="households that it still carries: 1"):
+        await reconcile(deleted(shard()), fake.world)
+    assert (fake.broker.accounts, fake.broker.streams, fake.workloads.running) == ({S1}, {S1}, {S1})
+
+
 @pytest.mark.parametrize(
     ("error", "ready", "reconciling", "stalled", "reason"),
     [

@@ -1,7 +1,8 @@
 """A shard is Ready when a reading can go all the way through it: taken in, kept in a stream, stored, read.
 
 Accounts come before streams (they live in one), the store before the processes that use it. Each step looks first and
-repeats harmlessly, so a look that was cut short is simply taken again.
+repeats harmlessly, so a look that was cut short is simply taken again. A shard that is to go works on until the last
+household has left: what they have sent is still to be stored, or erased.
 """
 
 from secrets import randbelow
@@ -19,9 +20,11 @@ _ACCOUNTS = 2**32 - 1
 
 async def reconcile(shard: Shard, world: World) -> ShardStatus:
     """Makes the world fit `shard` and says how it stands. Raises NotYet or Refused."""
-    if shard.metadata.deletion_timestamp is not None:
+    ending = shard.metadata.deletion_timestamp is not None
+    if ending and not carried(shard.id, world):
         return await _end(shard, world)
-    await world.resources.hold(shard)
+    if not ending:
+        await world.resources.hold(shard)
     shard = await _with_account(shard, world)
     await ensure_signing_keys(world.vault)
     await world.broker.ensure_accounts(shard.id)
@@ -29,9 +32,12 @@ async def reconcile(shard: Shard, world: World) -> ShardStatus:
     store = await world.store.ensure(shard)
     reader_url = await world.workloads.ensure(shard, store)
     running = await check_shard(shard.id, world)
+    left = carried(shard.id, world)
+    if ending:
+        raise NotYet("HouseholdsLeft", f"households that it still carries: {left}", retry_in_s=10)
     status = shard.status.model_copy(
         update={
-            "households": carried(shard.id, world),
+            "households": left,
             "writers": running.writers,
             "readers": running.readers,
             "lag": await world.broker.waiting(shard.id),
@@ -69,10 +75,7 @@ def carried(shard: ShardId, world: World) -> int:
 
 
 async def _end(shard: Shard, world: World) -> ShardStatus:
-    """Households leave first; then its processes, its streams and keys, its store."""
-    left = carried(shard.id, world)
-    if left:
-        raise NotYet("HouseholdsLeft", f"households that it still carries: {left}", retry_in_s=10)
+    """Its processes, its streams and keys, its store, once no household is left."""
     await world.workloads.stop(shard.id)
     await world.store.stop(shard.id)
     await world.broker.remove(shard.id)
