@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from wattfleet_e2e import network
 from wattfleet_e2e.capabilities import ADDRESS
@@ -18,6 +19,7 @@ from wattfleet_e2e.nodes import Cluster, Programs, why_not
 from wattfleet_e2e.provider import LOAD_IMAGE
 
 _CACHE = Path(__file__).resolve().parents[2] / ".cache"
+_ENDINGS = (signal.SIGINT, signal.SIGTERM)
 _ABOUT = "A Kubernetes of three nodes on this machine, until Ctrl-C. It takes root, and nothing on its command line."
 
 
@@ -28,19 +30,27 @@ def main() -> int:
     if reason := why_not(programs):
         print(reason, file=sys.stderr)
         return 1
-    for ending in (signal.SIGINT, signal.SIGTERM):
+    for ending in _ENDINGS:
         # Whoever starts it in the background may have had it ignore the first.
-        signal.signal(ending, signal.default_int_handler)
+        signal.signal(ending, _end)
     try:
         with tempfile.TemporaryDirectory(prefix="wattfleet-e2e-") as folder, Cluster(programs, Path(folder)) as cluster:
-            print(_ways_in(cluster, programs.kubernetes / "kubectl", Path(folder) / "load-image"), flush=True)
+            print(_ways_in(cluster, Path(folder) / "load-image"), flush=True)
             while True:
                 signal.pause()
     except KeyboardInterrupt:
         return 0
 
 
-def _ways_in(cluster: Cluster, kubectl: Path, load: Path) -> str:
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    """Once: an ending that is interrupted leaves half a cluster behind."""
+    for ending in _ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
+    print("Ending all of it, which takes some seconds.", flush=True)
+    raise KeyboardInterrupt
+
+
+def _ways_in(cluster: Cluster, load: Path) -> str:
     load.write_text(_load_script(cluster.nodes))
     load.chmod(0o700)
     here, there = cluster.api.kubeconfig, cluster.api.kubeconfig_there("admin")
@@ -48,8 +58,10 @@ def _ways_in(cluster: Cluster, kubectl: Path, load: Path) -> str:
     return f"""Three nodes are Ready. Ctrl-C ends all of it.
 
 export KUBECONFIG={here}
+export PATH={_CACHE / "controlplane"}:{_CACHE / "helm"}:$PATH
 export {LOAD_IMAGE}='{load} {{archive}}'
-{kubectl} get nodes
+kubectl get nodes
+for archive in {_CACHE / "images"}/*.tar; do {load} $archive; done  # the images that `make e2e-images` builds
 
 A command whose ports pods reach, at {network.GATEWAY}: {shlex.join(inside)} COMMAND"""
 
