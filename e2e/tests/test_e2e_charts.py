@@ -177,6 +177,7 @@ def describe(given: Path | list[str] | str) -> str:
 
 
 REFUSED = [
+    (PLATFORM, ["nats.maxFileStore=40GB"], "40GB does not fit on a disk of nats.persistence.size 40Gi"),
     (PLATFORM, ["nats.replicas=2"], r"/nats/replicas.*must be one of 1, 3"),
     (PLATFORM, ["nats.replica=3"], r"/nats.*additional properties 'replica' not allowed"),
     (PLATFORM, ["operator.replicas=two"], r"/operator/replicas.*got string, want integer"),
