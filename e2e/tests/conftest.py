@@ -7,14 +7,17 @@ E2E_TIERS names and of which nothing is told is a failure.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from wattfleet_e2e.capabilities import PodCluster
+from wattfleet_e2e.charts import HELM, IDLE
 from wattfleet_e2e.faulty import Faulty
 from wattfleet_e2e.given import InUse, remove_traces
+from wattfleet_e2e.helm import Helm
 from wattfleet_e2e.kube_api import CommandFailed, KubeApi
 from wattfleet_e2e.nodes import Programs
 from wattfleet_e2e.provider import Machine, NoProvider, Provider, choose
@@ -135,6 +138,29 @@ def nodes(cluster_with_nodes: PodCluster, provider: Provider) -> PodCluster:
     if provider.without_nodes is None:
         remove_traces(cluster_with_nodes.api)
     return cluster_with_nodes
+
+
+@pytest.fixture(scope="module")
+def helm(cluster: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    return Helm(HELM, cluster.kubeconfig, tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture
+def namespace(cluster: KubeApi) -> Iterator[str]:
+    """A namespace with the strictest pod security."""
+    name = f"charts-{secrets.token_hex(4)}"
+    strictest = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": strictest}})
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def release(helm: Helm, namespace: str) -> Iterator[str]:
+    """The platform as it is with hardly any values; returns its namespace, which is its name as well."""
+    helm("install", namespace, *IDLE, "--namespace", namespace)
+    yield namespace
+    helm("uninstall", namespace, "--namespace", namespace, "--ignore-not-found")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
