@@ -299,11 +299,13 @@ def _namespace(process: Path, kind: str) -> str:
         return ""
 
 
+# Where tests run in the background of a script, Ctrl-C is ignored, and so it would be by whatever they start.
 ANOTHER = """
-import json, os, sys
+import json, os, signal, sys
 from pathlib import Path
 from wattfleet_e2e.nodes import Cluster, Programs
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 kubernetes, others, folder = map(Path, sys.argv[1:])
 with Cluster(Programs(kubernetes, others), folder, nodes=1) as cluster:
     names = [machine.name for machine in cluster.machines]
