@@ -94,7 +94,7 @@ class ClusterStore:
             return _Doors(url, url, url, merges=True)
         if self._shared is None:
             raise Refused(
-                "NoSharedStore", "storage.mode tenant needs a cluster of stores: set the chart's shards.storeCluster"
+                "NoSharedStore", "mode tenant needs a VictoriaMetrics cluster: set the chart's shards.storeCluster"
             )
         account = shard.status.store_account
         if account is None:
