@@ -25,12 +25,11 @@ _AS_NOBODY = (
     "setpriv", "--reuid=nobody", "--regid={group}", "--clear-groups", "--inh-caps=+dac_override",
     "--ambient-caps=+dac_override", "--pdeathsig=KILL", "--",
 )  # fmt: skip
-# What a test's database forgets in a power cut nobody misses.
+# What a test's database forgets in a power cut nobody misses; what it said is committed outlives its own sudden end.
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "log_statement": "ddl",
 }
