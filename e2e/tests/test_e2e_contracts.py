@@ -25,6 +25,7 @@ from wattfleet_operator.handlers import watch
 from wattfleet_operator.manifests.shard_objects import SHARD_LABEL, store_host
 from wattfleet_operator.ports import StoreUrls
 from wattfleet_operator.testing import contracts
+from wattfleet_operator.vault_names import secret_of
 from wattfleet_tenants.crd import Household, Shard
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.placement import Place
@@ -65,6 +66,24 @@ async def test_a_vault_does_not_undo_what_another_one_has_stored_meanwhile(clien
     await first.replace("shards/s1/a", "A")
     fresh = ClusterVault(client, namespace)
     assert [await fresh.keep(f"shards/s1/{key}", lambda: "lost") for key in "ab"] == ["A", "b"]
+
+
+async def test_keys_that_somebody_deleted_or_changed_are_put_back(
+    client: AsyncClient, namespace: str, cluster: KubeApi
+) -> None:
+    vault = ClusterVault(client, namespace)
+    for name in ("shards/s1/a", "shards/s1/b", "shards/s2/a"):
+        await vault.keep(name, lambda: "ours")
+    assert await vault.put_back() == set()
+    first, second = (secret_of(f"shards/{shard}/a")[0] for shard in ("s1", "s2"))
+    theirs = {"stringData": {"a": "theirs", "more": "added"}, "data": {"b": None}}
+    cluster.kubectl("patch", "secret", first, "-n", namespace, "--type=merge", "-p", json.dumps(theirs))
+    cluster.kubectl("delete", "secret", second, "-n", namespace)
+    assert await vault.put_back() == {first, second}
+    assert await vault.put_back() == set()
+    fresh = ClusterVault(client, namespace)
+    held = [await fresh.keep(f"shards/{name}", lambda: "lost") for name in ("s1/a", "s1/b", "s2/a", "s1/more")]
+    assert held == ["ours", "ours", "ours", "added"]
 
 
 async def test_homes_as_secrets_keep_their_promises(client: AsyncClient, namespace: str, cluster: KubeApi) -> None:

@@ -16,7 +16,9 @@ from wattfleet_e2e.pods import pods_run
 from wattfleet_e2e.seeing import seen
 from wattfleet_operator.adapters.cluster_secrets import secret_name
 from wattfleet_operator.cluster import Pace
+from wattfleet_operator.vault_names import secret_of, writer_credential
 from wattfleet_tenants.household import HouseholdId, mint_household_id
+from wattfleet_tenants.shard import ShardId
 
 HOUSEHOLDS = "/apis/wattfleet.io/v1alpha1/households"
 BACK_WITHIN_S = 15
@@ -76,6 +78,9 @@ async def test_what_went_while_the_watch_was_cut_is_seen_although_the_api_server
         await shard_is_ready(faulty)
         kept, leaving, robbed, forced = [await born(faulty) for _ in range(4)]
         credentials = faulty.credentials(kept)
+        keys = ("secret", secret_of(writer_credential(ShardId(faulty.shard)))[0], *there)
+        wanted = ("get", *keys, "-o", "jsonpath={.data}")
+        held = faulty.kubectl(*wanted)
         version = json.loads(faulty.kubectl("get", "--raw", HOUSEHOLDS))["metadata"]["resourceVersion"]
         await line.cut()
         newborn = faulty.wish(mint_household_id(), deletionPolicy="Retain")
@@ -85,6 +90,7 @@ async def test_what_went_while_the_watch_was_cut_is_seen_although_the_api_server
         faulty.kubectl("delete", "secret", secret_name(robbed), *there)
         faulty.kubectl("delete", "service", f"reader-{faulty.shard}", *there)
         faulty.kubectl("delete", "deployment", f"writer-{faulty.shard}", *there)
+        faulty.kubectl("delete", *keys)
         faulty.cluster.forget_the_past()
         since = f"{HOUSEHOLDS}?watch=1&timeoutSeconds=1&resourceVersion={version}"
         assert '"code":410' in faulty.kubectl("get", "--raw", since)
@@ -94,6 +100,7 @@ async def test_what_went_while_the_watch_was_cut_is_seen_although_the_api_server
         await seen(lambda: faulty.credentials(robbed), WITHIN_S, "the home has its Secret again")
         lost = {f"service/reader-{faulty.shard}", f"deployment.apps/writer-{faulty.shard}"}
         await seen(lambda: lost <= objects(faulty), WITHIN_S, "what was deleted by hand is put back")
+        await seen(lambda: faulty.kubectl(*wanted, "--ignore-not-found") == held, WITHIN_S, "the keys are the same")
         await shard_is_ready(faulty)
         for household in (kept, robbed, newborn):
             await faulty.is_ready(household)

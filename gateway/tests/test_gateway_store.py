@@ -163,11 +163,14 @@ def test_a_name_is_kept_when_the_provider_tells_none(store: Store) -> None:
 ADD = ("household", "add", "--name", "Alice's house", "--owner-issuer", "https://id.example", "--owner-subject")
 
 
-def test_a_household_is_added_again_without_harm(url: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_household_is_added_again_without_harm(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("WATTFLEET_DATABASE_URL", url)
     household = mint_household_id()
     for owner in ("alice", "alice", "bob"):
         assert main([*ADD, owner, "--id", household, "--sockets", "Heat pump, EV charger"]) == 0
+        assert f"{household} (Alice's house): {owner} of https://id.example" in capsys.readouterr().out
     store.name_socket(household, parse_socket_number(2), "Lucy's car")
     assert main([*ADD, "alice", "--id", household, "--sockets", "Heat pump, EV charger"]) == 0
     alice = store.ensure_user("https://id.example", "alice")

@@ -138,6 +138,7 @@ def _remember(household: HouseholdId, asked: argparse.Namespace, store: Store) -
     for index, name in enumerate(asked.sockets.split(",") if asked.sockets else []):
         if index + 1 not in named:
             store.name_socket(household, parse_socket_number(index + 1), name.strip())
+    print(f"household {household} ({asked.name}): {asked.owner_subject} of {asked.owner_issuer} may see it")
 
 
 async def _pass_request_id(request: httpx.Request) -> None:

@@ -1,6 +1,7 @@
 """The loop over a real folder of resources and a world in memory: who is looked at, and what it reports."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -155,8 +156,9 @@ async def test_a_household_whose_file_was_taken_away_is_cut_off_and_its_readings
 
 
 async def test_a_household_that_waits_is_looked_at_again_when_its_time_has_come(
-    fleet: Fleet, household: HouseholdId
+    fleet: Fleet, household: HouseholdId, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     asked: list[HouseholdId] = []
     assign = fleet.fake.broker.assign
 
@@ -170,6 +172,7 @@ async def test_a_household_that_waits_is_looked_at_again_when_its_time_has_come(
     fleet.folder.apply(wish(household))
     await fleet.household_is(household, "Ready")
     assert len(asked) >= 3
+    assert [record.message for record in caplog.records].count("not yet") == 1, "the log says it once"
 
 
 async def test_what_is_touched_while_it_is_looked_at_is_looked_at_once_more(household: HouseholdId) -> None:

@@ -87,7 +87,9 @@ class ClusterOperator:
         try:
             await self._prepare()
             watching = watch(self.resources, self.homes, self.objects, self.loop, self._settings.namespace)
-            calling = call_roll(self.resources, self.homes, self.objects, self.loop, self._pace.roll_call_every_s)
+            calling = call_roll(
+                self.resources, self.homes, self.objects, self.vault, self.loop, self._pace.roll_call_every_s
+            )
             await first_ends(self.loop.run(), watching, calling)
         finally:
             await self.broker.close()

@@ -199,10 +199,16 @@ def _pause_s(error: Exception, failures: int) -> float:
 
 
 def _log(resource: Household | Shard, error: Exception) -> None:
-    if isinstance(error, NotYet | Refused):
-        logger.info("not yet", extra={**_names(resource), "reason": error.reason, "detail": error.message})
-    else:
+    if not isinstance(error, NotYet | Refused):
         logger.error("reconcile failed", extra=_names(resource), exc_info=error)
+    elif not _is_reported(resource.status, error):
+        logger.info("not yet", extra={**_names(resource), "reason": error.reason, "detail": error.message})
+
+
+def _is_reported(status: Status, error: NotYet | Refused) -> bool:
+    """One that waits for hours is looked at thousands of times, and the log says it once."""
+    ready = status.condition(ConditionType.READY)
+    return ready is not None and (ready.reason, ready.message) == (error.reason, error.message)
 
 
 def _key(resource: Household | Shard) -> tuple[str, str]:

@@ -3,7 +3,8 @@
 A watch that is cut goes on where it was, deletions included. When the API server no longer knows what happened since
 then (410 Gone), kopf lists everything again, and whatever is not in that list is not mentioned. So now and then the
 roll is called: what is remembered and does not answer is forgotten, and what belongs to it is looked at. Pods that
-lost a Service or a home that lost its Secret wait no longer than that.
+lost a Service or a home that lost its Secret wait no longer than that. The platform's own keys are never forgotten:
+those that somebody has deleted or changed are put back, since with other keys no home could send any more.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import TypeVar
 
 from wattfleet_operator.adapters.cluster_objects import ClusterObjects
 from wattfleet_operator.adapters.cluster_resources import ClusterResources
-from wattfleet_operator.adapters.cluster_secrets import ClusterHomes
+from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, ClusterVault
 from wattfleet_operator.errors import NotYet
 from wattfleet_operator.loop import Loop
 
@@ -25,11 +26,17 @@ Answer = TypeVar("Answer", bound=Collection[str])
 
 
 async def call_roll(
-    resources: ClusterResources, homes: ClusterHomes, objects: ClusterObjects, loop: Loop, every_s: float
+    resources: ClusterResources,
+    homes: ClusterHomes,
+    objects: ClusterObjects,
+    vault: ClusterVault,
+    loop: Loop,
+    every_s: float,
 ) -> None:
-    """Forgets what is there no more, every `every_s` seconds, until it is cancelled."""
+    """Forgets what is there no more, and puts keys back, every `every_s` seconds, until it is cancelled."""
     while True:
         await asyncio.sleep(every_s)
+        await _answered(vault.put_back())
         await _answered(resources.call_roll())
         for household in await _answered(homes.call_roll()) or ():
             loop.touch("Household", household)

@@ -92,7 +92,7 @@ class Status(_Model):
     # Another version of the operator may have said more.
     model_config = ConfigDict(extra="ignore")
 
-    observed_generation: int = 0
+    observed_generation: int = Field(default=0, description="The generation of the wish that this is about.")
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=8,
@@ -132,11 +132,13 @@ class HouseholdSpec(_Model):
 class HouseholdStatus(Status):
     """Where a household is carried, when in the minute it sends, and until when its credential is valid."""
 
-    shard: ShardId | None = None
+    shard: ShardId | None = Field(default=None, description="The shard that carries it; chosen once.")
     send_phase_ms: int | None = Field(
         default=None, ge=0, lt=INTERVAL_MS, description="How many ms after a minute's end its agent sends it."
     )
-    credential_expires: datetime | None = None
+    credential_expires: datetime | None = Field(
+        default=None, description="Until when its agent's credential is valid; it is renewed in good time."
+    )
 
 
 class Household(_Model):
@@ -236,7 +238,7 @@ class ShardSpec(_Model):
 class ShardStatus(Status):
     """What a shard carries, and where its doors are."""
 
-    households: int = 0
+    households: int = Field(default=0, description="Households that it carries.")
     writers: int = Field(default=0, description="Writers that can do their work.")
     readers: int = Field(default=0, description="Readers that can do their work.")
     lag: int = Field(default=0, description="Bundles of readings that wait to be stored, as last seen.")

@@ -1,7 +1,8 @@
 """Secrets of a cluster: the platform's own keys, and the home file of each household.
 
 They lie in one namespace. The operator's leader is the only one who writes them, so what it has read or written it
-remembers; what others change reaches it by a watch, and is put right by the next look.
+remembers. What others change in a home's reaches it by a watch, and is put right by the next look; the platform's own
+are compared now and then.
 """
 
 import asyncio
@@ -56,14 +57,35 @@ class ClusterVault:
         if _text(await self._read(secret), key) is not None:
             await self._change(name, lambda _: None)
 
+    async def put_back(self) -> set[str]:
+        """Puts back what others have deleted or changed; returns the Secrets' names. Raises NotYet."""
+        async with self._writing:
+            return {name for name, kept in list(self._known.items()) if kept and await self._put_back(name, kept)}
+
+    async def _put_back(self, name: str, kept: Secret) -> bool:
+        found = await self._found(name)
+        data = (found.data or {}) if found is not None else {}
+        wished = {**data, **(kept.data or {})}
+        if wished == data:
+            return False
+        try:
+            with asking():
+                self._known[name] = await self._store(name, found, wished)
+        except Gone as error:
+            raise NotYet("SecretContended", f"Secret {name}: {error}") from error
+        return True
+
     async def _read(self, name: str) -> Secret | None:
         if name not in self._known:
-            try:
-                with asking():
-                    self._known[name] = await self._client.get(Secret, name, namespace=self._namespace)
-            except Gone:
-                self._known[name] = None
+            self._known[name] = await self._found(name)
         return self._known[name]
+
+    async def _found(self, name: str) -> Secret | None:
+        try:
+            with asking():
+                return await self._client.get(Secret, name, namespace=self._namespace)
+        except Gone:
+            return None
 
     async def _change(self, name: str, text_after: Callable[[str | None], str | None]) -> str:
         """Replaces one text in the very version of the Secret that was read, so that nobody's change is lost."""
@@ -91,10 +113,13 @@ class ClusterVault:
             if secret is not None:
                 await self._client.delete(Secret, name, namespace=self._namespace)
             return None
-        if secret is None:
+        return await self._store(name, secret, data)
+
+    async def _store(self, name: str, before: Secret | None, data: dict[str, str]) -> Secret:
+        if before is None:
             made = Secret(metadata=ObjectMeta(name=name, namespace=self._namespace, labels=dict(_MANAGED)), data=data)
             return await self._client.create(made, field_manager=FIELD_MANAGER)
-        changed = Secret(metadata=secret.metadata, data=data, type=secret.type)
+        changed = Secret(metadata=before.metadata, data=data, type=before.type)
         return await self._client.replace(changed, field_manager=FIELD_MANAGER)
 
 
