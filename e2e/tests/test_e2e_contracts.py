@@ -86,6 +86,18 @@ async def test_keys_that_somebody_deleted_or_changed_are_put_back(
     assert held == ["ours", "ours", "ours", "added"]
 
 
+async def test_a_change_to_keys_that_somebody_deleted_loses_none_of_the_others(
+    client: AsyncClient, namespace: str, cluster: KubeApi
+) -> None:
+    vault = ClusterVault(client, namespace)
+    for key in "ab":
+        await vault.keep(f"shards/s1/{key}", lambda: "ours")
+    cluster.kubectl("delete", "secret", secret_of("shards/s1/a")[0], "-n", namespace)
+    await vault.replace("shards/s1/a", "new")
+    fresh = ClusterVault(client, namespace)
+    assert [await fresh.keep(f"shards/s1/{key}", lambda: "lost") for key in "ab"] == ["new", "ours"]
+
+
 async def test_homes_as_secrets_keep_their_promises(client: AsyncClient, namespace: str, cluster: KubeApi) -> None:
     resources, household = ClusterResources(client), mint_household_id()
     see(resources, cluster, household)

@@ -79,7 +79,7 @@ async def test_what_went_while_the_watch_was_cut_is_seen_although_the_api_server
         kept, leaving, robbed, forced = [await born(faulty) for _ in range(4)]
         credentials = faulty.credentials(kept)
         keys = ("secret", secret_of(writer_credential(ShardId(faulty.shard)))[0], *there)
-        wanted = ("get", *keys, "-o", "jsonpath={.data}")
+        wanted = ("get", *keys, "-o", r"jsonpath={.data.writer\.creds}")
         held = faulty.kubectl(*wanted)
         version = json.loads(faulty.kubectl("get", "--raw", HOUSEHOLDS))["metadata"]["resourceVersion"]
         await line.cut()

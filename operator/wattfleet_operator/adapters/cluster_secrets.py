@@ -80,6 +80,12 @@ class ClusterVault:
             self._known[name] = await self._found(name)
         return self._known[name]
 
+    async def _read_again(self, name: str) -> None:
+        """Takes over what somebody else has changed meanwhile. What was deleted takes no other keys with it."""
+        kept, self._known[name] = self._known[name], await self._found(name)
+        if kept is not None and self._known[name] is None:
+            await self._put_back(name, kept)
+
     async def _found(self, name: str) -> Secret | None:
         try:
             with asking():
@@ -98,7 +104,7 @@ class ClusterVault:
                     with asking():
                         self._known[secret_name] = await self._write(secret_name, secret, key, text)
                 except Gone:
-                    self._known.pop(secret_name)
+                    await self._read_again(secret_name)
                     continue
                 return text or ""
         raise NotYet("SecretContended", f"Secret {secret_name} is changed by somebody else all the time")
