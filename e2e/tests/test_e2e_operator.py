@@ -7,6 +7,7 @@ import asyncio
 import base64
 import json
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -270,6 +271,20 @@ async def test_a_birth_asks_little_of_the_api_server(
 
     await seen(all_ready, 60, "all are Ready")
     assert (api[1].requests - before) / len(homes) <= MOST_REQUESTS_PER_BIRTH
+
+
+async def test_the_last_free_places_are_given_once_however_many_want_them(operator: Operator, cluster: KubeApi) -> None:
+    places, homes = 5, [mint_household_id() for _ in range(15)]
+    cluster.kubectl("patch", "shard", operator.shard, "--type=merge", "-p", json.dumps({"spec": {"capacity": places}}))
+    cluster.apply(*[wish(household, deletionPolicy="Retain") for household in homes])
+
+    def reasons() -> Counter[str | None]:
+        return Counter(operator.reason("household", household) for household in homes)
+
+    await seen(lambda: reasons() == {"Ready": places, "NoShardHasRoom": len(homes) - places}, 60, "as many as it takes")
+    found = [operator.found("household", household) or {} for household in homes]
+    phases = [home["status"]["sendPhaseMs"] for home in found if "shard" in home["status"]]
+    assert len(set(phases)) == len(phases) == places
 
 
 async def test_who_is_carried_is_known_again_after_a_restart(

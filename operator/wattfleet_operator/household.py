@@ -58,13 +58,12 @@ async def _placed(household: Household, world: World) -> Place:
     shard, phase_ms = household.status.shard, household.status.send_phase_ms
     if shard is not None and phase_ms is not None:
         return Place(shard, phase_ms)
-    async with world.placing:
-        shard = shard or choose_shard(household.spec.region, _rooms(world))
-        if shard is None:
-            reason = f"no shard of region {household.spec.region!r} accepts new households and has room"
-            raise NotYet("NoShardHasRoom", reason, retry_in_s=10)
-        place = Place(shard, send_phase(world.resources.phases(shard)))
-        await world.resources.place(household, place)
+    shard = shard or choose_shard(household.spec.region, _rooms(world))
+    if shard is None:
+        reason = f"no shard of region {household.spec.region!r} accepts new households and has room"
+        raise NotYet("NoShardHasRoom", reason, retry_in_s=10)
+    place = Place(shard, send_phase(world.resources.phases(shard)))
+    await world.resources.place(household, place)  # taken at once: no other look comes in between
     return place
 
 

@@ -5,9 +5,8 @@ its part of the world does not answer, Refused when it says no for good. On one 
 VictoriaMetrics, processes and folders; in a cluster the same doors lead to Secrets, Deployments and custom resources.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -166,7 +165,10 @@ class Resources(Protocol):
         """The resource does not go before `finish`, whoever deletes it."""
 
     async def place(self, household: Household, place: Place) -> None:
-        """Records where a household is carried and when it sends, before anything is made for it there."""
+        """Records where a household is carried and when it sends, before anything is made for it there.
+
+        From the moment of the call, before anything is awaited, `phases` counts it: the last free place is given once.
+        """
 
     async def report(self, resource: Household | Shard, status: Status) -> None:
         """Writes how the resource stands."""
@@ -188,7 +190,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All the doors. placing: one placement at a time, so that the last free place is given once."""
+    """All the doors."""
 
     broker: Broker
     store: Store
@@ -198,4 +200,3 @@ class World:
     resources: Resources
     news: News
     clock: Callable[[], datetime] = _now
-    placing: asyncio.Lock = field(default_factory=asyncio.Lock)

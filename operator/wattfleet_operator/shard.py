@@ -51,15 +51,15 @@ async def reconcile(shard: Shard, world: World) -> ShardStatus:
 async def _with_account(shard: Shard, world: World) -> Shard:
     """A tenant of a cluster of stores has its account there, chosen once and recorded before anything uses it.
 
-    Accounts of deleted shards are not known any more; among four billion, chance keeps clear of them.
+    Accounts of deleted shards are not known any more, nor those that are being chosen; among four billion, chance keeps
+    clear of them.
     """
     if shard.spec.storage.mode is StorageMode.DEDICATED or shard.status.store_account is not None:
         return shard
-    async with world.placing:
-        taken = {other.status.store_account for other in world.resources.shards()}
-        account = next(one for one in iter(lambda: 1 + randbelow(_ACCOUNTS), None) if one not in taken)
-        status = shard.status.model_copy(update={"store_account": account})
-        await world.resources.report(shard, status)
+    taken = {other.status.store_account for other in world.resources.shards()}
+    account = next(one for one in iter(lambda: 1 + randbelow(_ACCOUNTS), None) if one not in taken)
+    status = shard.status.model_copy(update={"store_account": account})
+    await world.resources.report(shard, status)
     return shard.model_copy(update={"status": status})
 
 

@@ -135,7 +135,12 @@ class ClusterResources:
     async def place(self, household: Household, place: Place) -> None:
         """Records where a household is carried and when it sends, before anything is made for it there."""
         found = {"shard": place.shard, "send_phase_ms": place.send_phase_ms}
-        await self.report(household, household.status.model_copy(update=found))
+        taken = (place.shard, place.send_phase_ms)
+        self._count(taken, +1)  # until what is recorded counts by itself, or could not be recorded
+        try:
+            await self.report(household, household.status.model_copy(update=found))
+        finally:
+            self._count(taken, -1)
 
     async def report(self, resource: Household | Shard, status: Status) -> None:
         """Writes how the resource stands."""
@@ -188,12 +193,14 @@ class ClusterResources:
 
     def _remember(self, kind: Kind, name: str, seen: _Seen | None) -> None:
         shelf = self._shelves[kind].seen
-        self._count(shelf.pop(name, None), -1)
+        before = shelf.pop(name, None)
+        if before is not None:
+            self._count(before.place, -1)
         if seen is not None:
             shelf[name] = seen
-            self._count(seen, +1)
+            self._count(seen.place, +1)
 
-    def _count(self, seen: _Seen | None, by: int) -> None:
-        shard, phase_ms = seen.place if seen is not None else (None, None)
+    def _count(self, place: tuple[ShardId | None, int | None], by: int) -> None:
+        shard, phase_ms = place
         if shard is not None:
             self._phases.setdefault(shard, Counter())[phase_ms] += by
