@@ -120,7 +120,8 @@ async def measure(fleet: Fleet, count: int) -> list[Result]:
     name = f"operator.{count}"
     homes = [mint_household_id() for _ in range(count)]
     requests = fleet.requests()
-    with Meter({"operator": fleet.operator.pid, "apiserver": fleet.cluster.api_server.pid}) as meter:
+    watched = {"operator": fleet.operator, "apiserver": fleet.cluster.api_server, "etcd": fleet.cluster.etcd}
+    with Meter({name: program.pid for name, program in watched.items()}) as meter:
         began_s = time.monotonic()
         await _create(fleet.client, homes)
         created_s = time.monotonic() - began_s
@@ -147,6 +148,8 @@ async def measure(fleet: Fleet, count: int) -> list[Result]:
         at_most(f"{name}.requests", births, "per birth", _MOST_REQUESTS, "of the API server: households and Secrets"),
         at_most(f"{name}.recovered", recovered_s, "s", _RECOVERED_WITHIN_S, "after kill -9, until all are looked at"),
         at_most(f"{name}.edit.p95", slowest_s, "s", _EDITED_WITHIN_S, f"{_EDITS} edits, until the status says so"),
+        Result(f"{name}.apiserver.cpu", meter.usage["apiserver"].cpu_s, "CPU-s", None, None, "until all were Ready"),
+        Result(f"{name}.etcd.cpu", meter.usage["etcd"].cpu_s, "CPU-s", None, None, "until all were Ready"),
         Result(f"{name}.apiserver.memory", meter.usage["apiserver"].memory.peak / 1e6, "MB", None, None, "peak"),
         Result(f"{name}.etcd", disk_bytes(fleet.folder / "etcd") / 1e6, "MB", None, None, "on disk"),
     ]
