@@ -14,7 +14,7 @@ from lightkube import AsyncClient, KubeConfig
 from wattfleet_e2e.kube_api import KubeApi
 from wattfleet_e2e.operator_parts import broker_server, settings_of
 from wattfleet_e2e.pods import pods_run
-from wattfleet_operator.adapters.cluster_resources import ClusterResources
+from wattfleet_operator.adapters.cluster_resources import PLACE, ClusterResources
 from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, ClusterVault
 from wattfleet_operator.adapters.cluster_store import ClusterStore
 from wattfleet_operator.adapters.cluster_workloads import ClusterWorkloads
@@ -26,7 +26,7 @@ from wattfleet_operator.manifests.shard_objects import SHARD_LABEL, store_host
 from wattfleet_operator.ports import StoreUrls
 from wattfleet_operator.testing import contracts
 from wattfleet_operator.vault_names import secret_of
-from wattfleet_tenants.crd import Household, Shard
+from wattfleet_tenants.crd import Shard
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.placement import Place
 from wattfleet_tenants.shard import ShardId
@@ -109,15 +109,41 @@ async def test_a_placement_is_not_undone_by_an_event_that_came_late(client: Asyn
     before = see(resources, cluster, household)
     seen = resources.household(household)
     assert seen is not None
-    await resources.hold(seen)
     await resources.place(seen, Place(ShardId("s1"), 7_000))
     resources.saw("Household", "MODIFIED", before)
     placed = resources.household(household)
     assert placed is not None
     assert (placed.status.shard, placed.status.send_phase_ms) == ("s1", 7_000)
     assert resources.phases(ShardId("s1")) == {7_000: 1}
-    stored = json.loads(cluster.kubectl("get", "household", household, "-o", "json"))
-    assert Household.model_validate({**stored}).status == placed.status
+    after = ClusterResources(client)
+    watch_tells(after, cluster, household)
+    assert after.household(household) == placed, "whoever comes next finds it"
+
+
+async def test_a_household_that_comes_back_without_its_status_comes_back_to_its_place(
+    client: AsyncClient, cluster: KubeApi
+) -> None:
+    resources, household = ClusterResources(client), mint_household_id()
+    see(resources, cluster, household)
+    seen = resources.household(household)
+    assert seen is not None
+    await resources.place(seen, Place(ShardId("s1"), 7_000))
+    backup = json.loads(cluster.kubectl("get", "household", household, "-o", "json"))
+    await resources.finish(seen)
+    cluster.kubectl("delete", "household", household)
+    for name in ("uid", "resourceVersion", "creationTimestamp", "generation", "finalizers"):
+        backup["metadata"].pop(name)
+    backup.pop("status", None)
+    cluster.apply(backup)
+    again = ClusterResources(client)
+    watch_tells(again, cluster, household)
+    restored = again.household(household)
+    assert restored is not None
+    assert (restored.status.shard, restored.status.send_phase_ms) == ("s1", 7_000)
+    await again.hold(restored)
+    kept = json.loads(cluster.kubectl("get", "household", household, "-o", "json"))["metadata"]
+    assert kept["annotations"][PLACE] == "s1/7000"
+    await again.finish(restored)
 
 
 async def test_what_was_deleted_meanwhile_is_not_made_anew(client: AsyncClient, cluster: KubeApi) -> None:
@@ -223,6 +249,10 @@ async def test_nats_with_its_keys_as_secrets_keeps_its_promises(
 def see(resources: ClusterResources, cluster: KubeApi, household: str) -> dict[str, object]:
     manifest = {"apiVersion": "wattfleet.io/v1alpha1", "kind": "Household", "metadata": {"name": household}}
     cluster.apply(manifest)
+    return watch_tells(resources, cluster, household)
+
+
+def watch_tells(resources: ClusterResources, cluster: KubeApi, household: str) -> dict[str, object]:
     body: dict[str, object] = json.loads(cluster.kubectl("get", "household", household, "-o", "json"))
     resources.saw("Household", "ADDED", body)
     return body

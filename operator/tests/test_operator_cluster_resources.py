@@ -2,8 +2,11 @@
 
 from typing import Any, cast
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from lightkube import AsyncClient
-from wattfleet_operator.adapters.cluster_resources import ClusterResources
+from wattfleet_operator.adapters.cluster_resources import PLACE, ClusterResources
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.shard import ShardId
 
@@ -42,3 +45,38 @@ def test_an_event_that_is_no_newer_than_what_is_known_changes_nothing() -> None:
     known = resources.household(household)
     assert known is not None
     assert known.spec.suspended
+
+
+def placed(annotation: str, status: dict[str, Any]) -> tuple[str | None, int | None]:
+    """Where a household with this annotation and status is taken to be carried, and when it sends."""
+    resources, household = ClusterResources(cast(AsyncClient, None)), mint_household_id()
+    body = told(household, 1)
+    body["metadata"]["annotations"], body["status"] = {PLACE: annotation}, status
+    resources.saw("Household", None, body)
+    known = resources.household(household)
+    assert known is not None
+    return known.status.shard, known.status.send_phase_ms
+
+
+@pytest.mark.parametrize(
+    ("status", "place"),
+    [
+        ({}, ("s1", 700)),
+        ({"shard": "s1"}, ("s1", 700)),
+        ({"shard": "s1", "sendPhaseMs": 900}, ("s1", 900)),
+        ({"shard": "s2"}, ("s2", None)),
+        ({"shard": "s2", "sendPhaseMs": 900}, ("s2", 900)),
+    ],
+)
+def test_what_the_status_says_of_a_place_is_completed_and_never_changed(
+    status: dict[str, Any], place: tuple[str, int | None]
+) -> None:
+    assert placed("s1/700", status) == place
+
+
+@given(
+    st.text() | st.sampled_from(["s1/60000", "s1/-1", "s1/7 ", "S1/7", "s1/٣", "s1/7/7", "/7", "s1/", "s1", "s.1/7"])
+)
+def test_an_annotation_that_says_nonsense_says_nothing(annotation: str) -> None:
+    shard, phase_ms = placed(annotation, {})
+    assert (shard, phase_ms) == (None, None) or annotation == f"{shard}/{phase_ms:0{len(annotation.split('/')[1])}}"

@@ -34,9 +34,8 @@ async def reconcile(household: Household, world: World) -> HouseholdStatus:
     """Makes the world fit `household` and says how it stands. Raises NotYet or Refused."""
     if household.metadata.deletion_timestamp is not None:
         return await _end(household, world)
-    await world.resources.hold(household)
-    await world.vault.forget(_erasing(household))
     place = await _placed(household, world)
+    await world.vault.forget(_erasing(household))
     shard = _shard_of(place, world)
     await world.broker.assign(shard.id, household.id, household.spec.quota)
     if household.spec.suspended:
@@ -57,6 +56,7 @@ async def _placed(household: Household, world: World) -> Place:
     """Where it is carried and when it sends, decided once; one that an older platform placed only gets its phase."""
     shard, phase_ms = household.status.shard, household.status.send_phase_ms
     if shard is not None and phase_ms is not None:
+        await world.resources.hold(household)
         return Place(shard, phase_ms)
     shard = shard or choose_shard(household.spec.region, _rooms(world))
     if shard is None:

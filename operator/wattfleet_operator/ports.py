@@ -165,7 +165,7 @@ class Resources(Protocol):
         """The resource does not go before `finish`, whoever deletes it."""
 
     async def place(self, household: Household, place: Place) -> None:
-        """Records where a household is carried and when it sends, before anything is made for it there.
+        """Holds a household and records where it is carried and when it sends, before anything is made for it there.
 
         From the moment of the call, before anything is awaited, `phases` counts it: the last free place is given once.
         """

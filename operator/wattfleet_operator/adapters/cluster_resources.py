@@ -2,9 +2,14 @@
 
 Everything is remembered from events, so that looking costs nothing. What the operator writes is remembered at once,
 and an event that is older than that is not believed: it would undo a placement that was just recorded.
+
+A placement is recorded in an annotation, in one write with the finalizer; the status repeats it with the first report.
+So a birth is three writes, of which the API server takes most of the time, and a household that comes back from a
+backup without its status, as they do, comes back to where its readings are.
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +21,8 @@ from pydantic import ValidationError
 from wattfleet_tenants.crd import API_VERSION, Household, Shard, Status
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.placement import Place
-from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.reading import INTERVAL_MS
+from wattfleet_tenants.shard import SHARD_ID_PATTERN, ShardId
 
 from wattfleet_operator.adapters.cluster import FIELD_MANAGER, HOUSEHOLDS, LISTED_AT_ONCE, SHARDS, Gone, asking, roll
 from wattfleet_operator.errors import NotYet
@@ -24,10 +30,13 @@ from wattfleet_operator.errors import NotYet
 logger = logging.getLogger(__name__)
 
 FINALIZER = "wattfleet.io/operator"
+PLACE = "wattfleet.io/place"
+"""The annotation that says where a household is carried and when it sends: `<shard>/<send phase in ms>`."""
 Kind = Literal["Household", "Shard"]
 Resource = TypeVar("Resource", Household, Shard)
 Body = Mapping[str, Any]
 
+_PHASE = re.compile(r"[0-9]{1,5}")
 _CLASSES: dict[Kind, Any] = {"Household": HOUSEHOLDS, "Shard": SHARDS}
 
 
@@ -130,15 +139,14 @@ class ClusterResources:
     async def hold(self, resource: Household | Shard) -> None:
         """The resource does not go before `finish`, whoever deletes it."""
         if not self._seen(resource).held:
-            await self._apply(resource, {"metadata": {"finalizers": [FINALIZER]}})
+            await self._apply(resource, {"metadata": _held(_recorded(resource))})
 
     async def place(self, household: Household, place: Place) -> None:
-        """Records where a household is carried and when it sends, before anything is made for it there."""
-        found = {"shard": place.shard, "send_phase_ms": place.send_phase_ms}
+        """Holds a household and records where it is carried and when it sends."""
         taken = (place.shard, place.send_phase_ms)
         self._count(taken, +1)  # until what is recorded counts by itself, or could not be recorded
         try:
-            await self.report(household, household.status.model_copy(update=found))
+            await self._apply(household, {"metadata": _held(place)})
         finally:
             self._count(taken, -1)
 
@@ -179,9 +187,12 @@ class ClusterResources:
 
     def _read(self, kind: Kind, body: Body) -> _Seen:
         metadata, status = body["metadata"], body.get("status") or {}
+        if kind == "Household":
+            status = _with_place(status, metadata.get("annotations") or {})
         resource: Household | Shard | None = None
         try:
-            resource = self._shelves[kind].model.model_validate({**body, "apiVersion": API_VERSION, "kind": kind})
+            told = {**body, "apiVersion": API_VERSION, "kind": kind, "status": status}
+            resource = self._shelves[kind].model.model_validate(told)
         except ValidationError as error:
             # Only an older definition lets such a one in; it hides none of the others.
             logger.error(  # noqa: TRY400
@@ -204,3 +215,23 @@ class ClusterResources:
         shard, phase_ms = place
         if shard is not None:
             self._phases.setdefault(shard, Counter())[phase_ms] += by
+
+
+def _held(place: Place | None) -> dict[str, Any]:
+    """The operator's part of a resource's metadata."""
+    placed = {"annotations": {PLACE: f"{place.shard}/{place.send_phase_ms}"}} if place is not None else {}
+    return {"finalizers": [FINALIZER], **placed}
+
+
+def _recorded(resource: Household | Shard) -> Place | None:
+    if isinstance(resource, Shard) or resource.status.shard is None or resource.status.send_phase_ms is None:
+        return None
+    return Place(resource.status.shard, resource.status.send_phase_ms)
+
+
+def _with_place(status: Body, annotations: Mapping[str, str]) -> Body:
+    """`status` with the placement that the annotation adds to it. An annotation that says nonsense says nothing."""
+    shard, _, phase = annotations.get(PLACE, "").partition("/")
+    if not re.fullmatch(SHARD_ID_PATTERN, shard) or not _PHASE.fullmatch(phase) or int(phase) >= INTERVAL_MS:
+        return status
+    return {"shard": shard, "sendPhaseMs": int(phase), **status} if status.get("shard", shard) == shard else status

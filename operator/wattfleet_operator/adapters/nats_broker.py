@@ -102,7 +102,7 @@ class NatsBroker:
         async with self._nats.jetstream(shard) as js:
             entry = await _entry(js, household)
             if entry is None or (entry.data or b"") != wished:
-                await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).put(household, wished)
+                await js.publish(_entry_subject(household), wished)
 
     async def leave(self, shard: ShardId, household: HouseholdId) -> datetime | None:
         """The household sends no more, and the writer still takes what it has sent. Returns since when, by the
@@ -110,7 +110,7 @@ class NatsBroker:
         async with self._nats.jetstream(shard) as js:
             entry = await _entry(js, household)
             if entry is not None and (value := entry.data or b"") != leaving(value):
-                await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).put(household, leaving(value))
+                await js.publish(_entry_subject(household), leaving(value))
                 entry = await _entry(js, household)
         return entry.time if entry is not None else None
 
@@ -212,11 +212,15 @@ class NatsBroker:
 async def _entry(js: JetStreamContext, household: HouseholdId) -> RawStreamMsg | None:
     """What the households bucket says of a household, with the moment; None when it does not carry it.
 
-    Read as a message of the bucket's stream, since the client's own entries do not tell when they were made.
+    Read and written as a message of the bucket's stream: the client's own entries do not tell when they were made, and
+    its buckets ask for the whole stream first.
     """
-    bucket = subjects.HOUSEHOLDS_BUCKET
     try:
-        entry = await js.get_last_msg(f"KV_{bucket}", f"$KV.{bucket}.{household}", direct=True)
+        entry = await js.get_last_msg(f"KV_{subjects.HOUSEHOLDS_BUCKET}", _entry_subject(household), direct=True)
     except NotFoundError:
         return None
     return None if entry.headers and KV_OP in entry.headers else entry
+
+
+def _entry_subject(household: HouseholdId) -> str:
+    return f"$KV.{subjects.HOUSEHOLDS_BUCKET}.{household}"
