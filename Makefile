@@ -51,7 +51,7 @@ demo: $(PARTS) ## the whole service on this machine, with simulated homes; Ctrl-
 test: $(PARTS) $(POSTGRESQL) chromium ## all tests, over the real parts and in a real browser (only some: TESTS="agent -k outbox")
 	@echo "  · Tests: screenshots and other artefacts go to build/"
 	@exec env $(OWN_PATH) WATTFLEET_UI_FOLDER="$(CURDIR)/.cache/ui" \
-		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest -n 2 --no-loadscope-reorder $(TESTS)
+		WATTFLEET_CANAILLE="$(CURDIR)/.cache/canaille/bin/canaille" $(VENV)/pytest -n 3 --no-loadscope-reorder $(TESTS)
 
 # Where stories are told: local (this machine), kind, or kubeconfig (the cluster that KUBECONFIG names, and only if told so).
 # Tier 1 takes an API server; tier 2 takes nodes as well, and so, here, root, namespaces and control groups of version 1,
@@ -62,8 +62,8 @@ ifeq ($(E2E_PROVIDER),local)
 E2E_TIERS ?= $(shell test "$$(id -u)" = 0 && unshare --mount --net --pid --fork true 2>/dev/null && \
 	test -w /sys/fs/cgroup/cpu && echo 1,2 || echo 1)
 E2E_PARTS += $(CONTROL_PLANE) $(if $(findstring 2,$(E2E_TIERS)),$(COREDNS) $(CANAILLE) node-programs $(IMAGES))
-# Side by side: the stories that take nodes, and the others.
-E2E_WORKERS := -n 2 --no-loadscope-reorder
+# Side by side: the stories that take nodes, on two clusters, and the others. They wait more than they work.
+E2E_WORKERS := -n 3 --no-loadscope-reorder
 else
 E2E_TIERS ?= $(if $(E2E_ADDRESS_OF_THIS_MACHINE),1$(COMMA)2,1)
 E2E_PARTS += $(CANAILLE)

@@ -29,8 +29,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Programs(ROOT / ".cache" / "controlplane", ROOT / ".cache" / "coredns")
 DEFINITIONS = ROOT / "charts" / "wattfleet-crds" / "templates"
 PROMISED = {int(tier) for tier in os.environ.get("E2E_TIERS", "").split(",") if tier}
-# All that take nodes, told by one process, one after the other: they share a cluster.
-WITH_NODES = ("test_e2e_home.py", "test_e2e_nodes.py", "test_e2e_platform_faults.py", "test_e2e_platform_large.py")
+# All that take nodes: two processes tell them, each one after the other, on a cluster of its own.
+WITH_NODES = {
+    "test_e2e_home.py": "nodes, one by one",
+    "test_e2e_nodes.py": "nodes, one by one",
+    "test_e2e_platform_faults.py": "platforms in trouble",
+    "test_e2e_platform_large.py": "platforms in trouble",
+}
 TIER = "tier"
 CHOSEN = pytest.StashKey[Provider]()
 
@@ -63,7 +68,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileS
     class ByCluster(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
-            return "one cluster" if only_one or Path(file).name in WITH_NODES else file
+            return "one cluster" if only_one else WITH_NODES.get(Path(file).name, file)
 
     return ByCluster(config, log)
 

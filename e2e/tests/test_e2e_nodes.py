@@ -2,9 +2,11 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -349,3 +351,16 @@ def test_a_cluster_that_is_interrupted_leaves_nothing(another: Apart) -> None:
     assert another.processes() == []
     assert not set(another.names) & control_groups.names()
     assert str(another.folder) not in Path("/proc/self/mountinfo").read_text()
+
+
+@pytest.mark.usefixtures("nodes")
+def test_whoever_clears_up_spares_a_machine_that_is_about_to_start() -> None:
+    machine = f"about-to-start-{secrets.token_hex(4)}"
+    clearing = threading.Thread(target=control_groups.remove_left_over)
+    with control_groups.nobody_clears_up():
+        control_groups.ControlGroups(machine).create()
+        clearing.start()
+        clearing.join(0.5)
+        assert machine in control_groups.names()
+    clearing.join(WITHIN_S)
+    assert machine not in control_groups.names()

@@ -3,7 +3,11 @@
 What limits this process limits its machines as well. A machine sees its own group as the root of all.
 """
 
+import fcntl
+import os
 import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 _MOUNTS = Path("/sys/fs/cgroup")
@@ -43,13 +47,31 @@ class ControlGroups:
         return commands
 
 
+@contextmanager
+def nobody_clears_up() -> Iterator[None]:
+    """For a machine that has its groups already, and no process in them yet."""
+    with _locked(fcntl.LOCK_SH):
+        yield
+
+
 def remove_left_over() -> None:
     """Removes the groups of machines that have ended with nobody to clear up after them."""
-    for folder in _own_groups().values():
-        for group in folder.glob(f"{_PREFIX}*"):
-            # Another run's machine that is up has its first process there.
-            if not (group / "cgroup.procs").read_text():
-                _remove(group)
+    with _locked(fcntl.LOCK_EX):
+        for folder in _own_groups().values():
+            for group in folder.glob(f"{_PREFIX}*"):
+                # Another run's machine that is up has its first process there.
+                if not (group / "cgroup.procs").read_text():
+                    _remove(group)
+
+
+@contextmanager
+def _locked(how: int) -> Iterator[None]:
+    with ExitStack() as stack:
+        for folder in _own_groups().values():
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, how)
+        yield
 
 
 def names() -> set[str]:

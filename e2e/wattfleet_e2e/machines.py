@@ -15,7 +15,7 @@ from pathlib import Path
 from wattfleet_tenants.testing.programs import Program
 from wattfleet_tenants.testing.waiting import wait_until
 
-from wattfleet_e2e.control_groups import ControlGroups
+from wattfleet_e2e.control_groups import ControlGroups, nobody_clears_up
 
 _GONE_WITHIN_S = 20
 _RUN = "/run"
@@ -42,7 +42,11 @@ class Machine:
         # What is in there tells of processes that ended with the machine when it was up before.
         shutil.rmtree(self._own(_RUN), ignore_errors=True)
         self._up.unlink(missing_ok=True)
-        self._groups.create()
+        with nobody_clears_up():
+            self._groups.create()
+            self._start()
+
+    def _start(self) -> None:
         (self.folder / "enter.sh").write_text(self._groups.enter_script() + 'exec "$@"\n')
         (self.folder / "mounts.sh").write_text(self._mounts_script())
         (self.folder / "start.sh").write_text(
