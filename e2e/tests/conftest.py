@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Programs(ROOT / ".cache" / "controlplane", ROOT / ".cache" / "coredns")
 DEFINITIONS = ROOT / "charts" / "wattfleet-crds" / "templates"
+ESTABLISHED = ("crd/households.wattfleet.io", "crd/shards.wattfleet.io")
 PROMISED = {int(tier) for tier in os.environ.get("E2E_TIERS", "").split(",") if tier}
 # All that take nodes: two processes tell them, each one after the other, on a cluster of its own.
 WITH_NODES = {
@@ -133,7 +134,7 @@ def cluster(some_cluster: KubeApi, provider: Provider) -> KubeApi:
     if provider.without_nodes is None:
         remove_traces(some_cluster)
     some_cluster.kubectl("apply", "--server-side", "-f", str(DEFINITIONS))
-    some_cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(DEFINITIONS))
+    some_cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *ESTABLISHED)
     return some_cluster
 
 

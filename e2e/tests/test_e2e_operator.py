@@ -36,6 +36,7 @@ NAMESPACE = "wattfleet-system"
 READY_WITHIN_S = 60
 SEEN_WITHIN_S = 45
 MOST_REQUESTS_PER_BIRTH = 6
+ONCE: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0}
 
 
 class Counted(httpx2.AsyncHTTPTransport):
@@ -97,18 +98,28 @@ class Operator:
         await self.becomes(household, "Ready")
         return household
 
-    async def connects(self, household: HouseholdId) -> bool:
+    def keep_credential(self, household: HouseholdId) -> Path:
+        """A copy of the household's credential, such as its agent has."""
         home = self.home(household)
         assert home is not None
-        creds = self._folder / f"{household}.creds"
-        creds.write_text(home.credentials)
+        copy = self._folder / f"{household}.creds"
+        copy.write_text(home.credentials)
+        return copy
+
+    async def connects(self, household: HouseholdId) -> bool:
+        return await self.connects_with(self.keep_credential(household))
+
+    async def refuses(self, credential: Path) -> bool:
+        return not await self.connects_with(credential)
+
+    async def connects_with(self, credential: Path) -> bool:
+        client, url = nats.NATS(), f"nats://127.0.0.1:{self._port}"
         try:
-            client = await nats.connect(
-                list(home.servers), user_credentials=str(creds), max_reconnect_attempts=0, error_cb=_quiet
-            )
+            await client.connect(url, user_credentials=str(credential), error_cb=_quiet, **ONCE)
         except nats.errors.Error:
             return False
-        await client.close()
+        finally:
+            await client.close()  # nats-py leaves the socket of a refused connection open
         return True
 
 
@@ -195,6 +206,17 @@ async def test_a_secret_that_was_taken_away_or_changed_by_hand_is_put_back(
 
     await seen(is_right, SEEN_WITHIN_S, "it is put back")
     assert await operator.connects(household)
+
+
+async def test_a_credential_whose_secret_is_gone_is_refused_all_the_same(operator: Operator, cluster: KubeApi) -> None:
+    household = await operator.birth()
+    taken = operator.keep_credential(household)
+    cluster.kubectl("delete", "secret", secret_name(household), "-n", NAMESPACE)
+    await seen(lambda: operator.home(household) is not None, SEEN_WITHIN_S, "it is made anew")
+    assert await operator.connects_with(taken), "the home that has it goes on"
+    cluster.kubectl("delete", "household", household, "--wait=false")
+    cluster.kubectl("delete", "secret", secret_name(household), "-n", NAMESPACE, "--ignore-not-found")
+    await eventually(lambda: operator.refuses(taken), SEEN_WITHIN_S, "it is refused")
 
 
 async def test_a_suspended_household_is_cut_off_and_comes_back(operator: Operator, cluster: KubeApi) -> None:

@@ -180,7 +180,7 @@ def tell(api: MarkingApi) -> None:
     of_the_chart = {"name": "wattfleet-operator-events", "namespace": "default", "labels": labels}
     api.apply(namespace("a-story"), rights, {**rights, "kind": "Role", "metadata": of_the_chart})
     api.kubectl("apply", "--server-side", "-f", DEFINITIONS)
-    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", DEFINITIONS)
+    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/households.wattfleet.io")
     metadata = {"name": "s1", "finalizers": ["wattfleet.io/test"]}
     api.apply({"apiVersion": "wattfleet.io/v1alpha1", "kind": "Shard", "metadata": metadata})
 

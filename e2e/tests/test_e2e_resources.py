@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from wattfleet_e2e.kube_api import CommandFailed, KubeApi
+from wattfleet_e2e.seeing import seen
 from wattfleet_tenants.crd import Household, Shard
 from wattfleet_tenants.household import mint_household_id
 
@@ -118,6 +120,25 @@ def test_a_shorter_retention_is_taken_when_it_is_meant(cluster: KubeApi) -> None
     cluster.apply(shard("meant", retentionYears=10))
     cluster.apply(shard("meant", retentionYears=5, allowShorterRetention=True))
     assert stored(cluster, shard("meant"))["spec"]["retentionYears"] == 5
+
+
+async def test_nothing_is_deleted_before_what_it_carries(cluster: KubeApi) -> None:
+    """In the foreground, which some tools take by themselves, a shard's disk would go at once."""
+    for wish in (shard("carries"), household()):
+        cluster.apply(wish)
+        resource = f"{wish['kind'].lower()}/{wish['metadata']['name']}"
+
+        def refusal(*how: str, resource: str = resource) -> str:
+            try:
+                return cluster.kubectl("delete", resource, *how)
+            except CommandFailed as error:
+                return str(error)
+
+        tried = partial(refusal, "--cascade=foreground", "--dry-run=server")
+        await seen(lambda tried=tried: "in the background" in tried(), 30, "the rule is in force")
+        assert "--cascade=background" in refusal("--cascade=foreground")
+        assert stored(cluster, wish)
+        assert "deleted" in refusal()
 
 
 def test_a_quota_of_which_one_part_is_given_gets_the_others_by_default(cluster: KubeApi) -> None:

@@ -21,6 +21,7 @@ from wattfleet_e2e.place import LOOPBACK
 MARK = "wattfleet.io/stories"
 OURS = f"{MARK}=told-here"
 OF_THE_CHART = "app.kubernetes.io/part-of=wattfleet"
+_OF_THE_WHOLE_CLUSTER = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings"
 CLAIM = "wattfleet-stories"
 _WITHOUT_NAMESPACE = ("Namespace", "ClusterRole", "ClusterRoleBinding")
 _GONE_WITHIN_S = 180
@@ -134,7 +135,7 @@ def remove_traces(api: KubeApi) -> None:
             api.kubectl("patch", resource, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
         api.kubectl("delete", "crd", wait, *definitions)
     for label in (OURS, OF_THE_CHART):
-        api.kubectl("delete", "clusterroles,clusterrolebindings", "-l", label)
+        api.kubectl("delete", _OF_THE_WHOLE_CLUSTER, "-l", label)
     api.kubectl("delete", "roles,rolebindings", "-n", "default", "-l", OF_THE_CHART)
     for kind in ("Household", "Shard"):
         api.kubectl("delete", "events", "-n", "default", f"--field-selector=involvedObject.kind={kind}")

@@ -114,8 +114,8 @@ class FakeBroker:
         self.minted.append(read_credential(creds_file(token, user)))
         return self.minted[-1]
 
-    async def revoke(self, shard: ShardId, credential: Credential) -> None:
-        self.calls("revoke", lambda: self.revoked.add(credential.user_key))
+    async def revoke(self, shard: ShardId, user_key: str) -> None:
+        self.calls("revoke", lambda: self.revoked.add(user_key))
 
     async def remove(self, shard: ShardId) -> None:
         self.calls("remove", lambda: self._remove(shard))

@@ -1,6 +1,7 @@
 """A household's reconcile, decided in a world in memory that dies at every outside call once."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -197,6 +198,25 @@ async def test_a_suspended_household_keeps_its_place_and_loses_its_credential_un
     change(fake, household)
     assert (await look(fake, household)).ready
     assert fake.broker.minted[1].user_key not in fake.broker.revoked
+
+
+@pytest.mark.parametrize("how", [{"suspended": True}, {"deleted": True}], ids=["suspended", "deleted"])
+async def test_a_credential_whose_home_file_was_taken_away_is_refused_as_well(
+    fake: FakeWorld, household: HouseholdId, how: dict[str, bool]
+) -> None:
+    await born(fake, household)
+    fake.homes.files.clear()
+    assert (await look(fake, household)).ready
+    first, second = (credential.user_key for credential in fake.broker.minted)
+    assert fake.resources.household(household).status.credential_keys == [first, second]
+    assert not fake.broker.revoked, "whoever took it away is not known, and an agent may still send with it"
+    fake.homes.files.clear()
+    change(fake, household, **how)
+    with suppress(NotYet):
+        await look(fake, household)
+    assert fake.broker.revoked == {first, second}
+    if "suspended" in how:
+        assert fake.resources.household(household).status.credential_keys == []
 
 
 async def test_a_deleted_household_leaves_is_drained_unassigned_erased_and_erased_again_later(

@@ -29,6 +29,9 @@ ERASED_AGAIN_AFTER = timedelta(seconds=2 * ACK_WAIT_S + 30)
 already: within ack_wait it is stored or given up. The same again, and the rest, are for a store that is slow to take it
 and for what the ingest had in its hands when the household was cut off."""
 
+_MOST_KEYS = 16
+"""Of one household. It gets another one only when somebody takes its home file away."""
+
 
 async def reconcile(household: Household, world: World) -> HouseholdStatus:
     """Makes the world fit `household` and says how it stands. Raises NotYet or Refused."""
@@ -40,15 +43,23 @@ async def reconcile(household: Household, world: World) -> HouseholdStatus:
     await world.broker.assign(shard.id, household.id, household.spec.quota)
     if household.spec.suspended:
         await _cut_off(household, shard.id, world)
-        return reported(_status(household, place, None), SUSPENDED, household.metadata.generation, world.clock())
+        return reported(_status(household, place), SUSPENDED, household.metadata.generation, world.clock())
     credential = await _ensure_credential(household, place, shard, world)
     await check_shard(shard.id, world)
-    status = _status(household, place, credential.expires)
+    status = _status(household, place, credential)
     return reported(status, READY, household.metadata.generation, world.clock())
 
 
-def _status(household: Household, place: Place, credential_expires: datetime | None) -> HouseholdStatus:
-    found = {"shard": place.shard, "send_phase_ms": place.send_phase_ms, "credential_expires": credential_expires}
+def _status(household: Household, place: Place, credential: Credential | None = None) -> HouseholdStatus:
+    known = household.status.credential_keys
+    found = {
+        "shard": place.shard,
+        "send_phase_ms": place.send_phase_ms,
+        "credential_expires": credential and credential.expires,
+        "credential_keys": [*(key for key in known if key != credential.user_key), credential.user_key][-_MOST_KEYS:]
+        if credential
+        else [],
+    }
     return household.status.model_copy(update=found)
 
 
@@ -100,10 +111,13 @@ async def _ensure_credential(household: Household, place: Place, shard: Shard, w
 
 
 async def _cut_off(household: Household, shard: ShardId, world: World) -> None:
-    """Revoked first, forgotten after: a crash in between revokes the same key again."""
+    """Revoked first, forgotten after: a crash in between revokes the same keys again. The status knows those as well
+    whose home file was taken away."""
     home = await world.homes.read(household.id)
+    keys = {*household.status.credential_keys, *([read_credential(home.credentials).user_key] if home else [])}
+    for key in sorted(keys):
+        await world.broker.revoke(shard, key)
     if home is not None:
-        await world.broker.revoke(shard, read_credential(home.credentials))
         await world.homes.remove(household.id)
 
 

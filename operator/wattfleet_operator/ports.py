@@ -58,8 +58,8 @@ class Broker(Protocol):
     async def mint(self, shard: ShardId, household: HouseholdId, renewed: Credential | None) -> Credential:
         """A new credential, made out to the key of `renewed` when there is one. Nothing outside changes."""
 
-    async def revoke(self, shard: ShardId, credential: Credential) -> None:
-        """The credential's key is refused from now on, and whoever uses it is cut off."""
+    async def revoke(self, shard: ShardId, user_key: str) -> None:
+        """Credentials made out to this public key are refused from now on, and whoever uses one is cut off."""
 
     async def remove(self, shard: ShardId) -> None:
         """Nothing of the shard is left: no stream, no account, no key. One of its name can come later."""

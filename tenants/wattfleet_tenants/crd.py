@@ -139,6 +139,11 @@ class HouseholdStatus(Status):
     credential_expires: datetime | None = Field(
         default=None, description="Until when its agent's credential is valid; it is renewed in good time."
     )
+    credential_keys: list[str] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Public keys that its credentials are made out to; refused once it is suspended or deleted.",
+    )
 
 
 class Household(_Model):

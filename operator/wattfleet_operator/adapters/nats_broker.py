@@ -154,12 +154,12 @@ class NatsBroker:
         token = scoped_user_token(signing_key, edge.public_key, user.public_key, name, expires_at_s)
         return read_credential(creds_file(token, user))
 
-    async def revoke(self, shard: ShardId, credential: Credential) -> None:
-        """The credential's key is refused from now on, and whoever uses it is cut off."""
+    async def revoke(self, shard: ShardId, user_key: str) -> None:
+        """Credentials made out to this public key are refused from now on, and whoever uses one is cut off."""
         async with self._revoking:
             revocations = await self._identities.revocations(shard)
-            if revocations.get(credential.user_key, -1) < credential.issued.timestamp():
-                revocations[credential.user_key] = int(time())
+            if user_key not in revocations:  # a key that is revoked gets no credential any more
+                revocations[user_key] = int(time())
                 await self._identities.record_revocations(shard, revocations)
             await self._ensure_edge(shard, revocations)
 
