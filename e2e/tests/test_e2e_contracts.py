@@ -11,10 +11,11 @@ from typing import Any
 import httpx
 import pytest
 from lightkube import AsyncClient, KubeConfig
-from wattfleet_e2e.kube_api import KubeApi
+from wattfleet_e2e.kube_api import CommandFailed, KubeApi
 from wattfleet_e2e.operator_parts import broker_server, settings_of
 from wattfleet_e2e.pods import pods_run
-from wattfleet_operator.adapters.cluster_resources import PLACE, ClusterResources
+from wattfleet_e2e.seeing import seen
+from wattfleet_operator.adapters.cluster_resources import FINALIZER, PLACE, ClusterResources
 from wattfleet_operator.adapters.cluster_secrets import ClusterHomes, ClusterVault
 from wattfleet_operator.adapters.cluster_store import ClusterStore
 from wattfleet_operator.adapters.cluster_workloads import ClusterWorkloads
@@ -32,6 +33,7 @@ from wattfleet_tenants.placement import Place
 from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.testing.programs import free_port
 from wattfleet_tenants.testing.victoria_metrics import VictoriaMetrics
+from wattfleet_tenants.testing.waiting import eventually
 
 NATS = "nats://127.0.0.1:1"
 MADE_OF = "deployments,statefulsets,services,persistentvolumeclaims,poddisruptionbudgets,networkpolicies"
@@ -74,19 +76,51 @@ async def test_keys_that_somebody_deleted_or_changed_are_put_back(
     vault = ClusterVault(client, namespace)
     for name in ("shards/s1/a", "shards/s1/b", "shards/s2/a"):
         await vault.keep(name, lambda: "ours")
-    assert await vault.put_back() == set()
     first, second = (secret_of(f"shards/{shard}/a")[0] for shard in ("s1", "s2"))
     theirs = {"stringData": {"a": "theirs", "more": "added"}, "data": {"b": None}}
     cluster.kubectl("patch", "secret", first, "-n", namespace, "--type=merge", "-p", json.dumps(theirs))
     cluster.kubectl("delete", "secret", second, "-n", namespace)
-    assert await vault.put_back() == {first, second}
-    assert await vault.put_back() == set()
+    await vault.put_back()
     fresh = ClusterVault(client, namespace)
     held = [await fresh.keep(f"shards/{name}", lambda: "lost") for name in ("s1/a", "s1/b", "s2/a", "s1/more")]
     assert held == ["ours", "ours", "ours", "added"]
 
 
-async def test_a_change_to_keys_that_somebody_deleted_loses_none_of_the_others(
+async def test_keys_that_cannot_be_put_back_yet_are_not_forgotten(
+    client: AsyncClient, namespace: str, cluster: KubeApi
+) -> None:
+    vault = ClusterVault(client, namespace)
+    for name in ("shards/s1/a", "shards/s2/a"):
+        await vault.keep(name, lambda: "ours")
+    full = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full", "namespace": namespace}}
+    cluster.apply({**full, "spec": {"hard": {"secrets": "0"}}})
+
+    def is_full() -> bool:
+        try:
+            cluster.kubectl("create", "secret", "generic", "probe", "-n", namespace, "--dry-run=server")
+        except CommandFailed:
+            return True
+        return False
+
+    await seen(is_full, 30, "no Secret is let in")
+    for name in ("shards/s1/a", "shards/s2/a"):
+        cluster.kubectl("delete", "secret", secret_of(name)[0], "-n", namespace)
+    await vault.put_back()
+    with pytest.raises(NotYet):
+        await vault.replace("shards/s1/a", "new")
+    cluster.kubectl("delete", "resourcequota", "full", "-n", namespace)
+
+    async def are_back() -> bool:
+        await vault.put_back()
+        found = await asyncio.to_thread(cluster.kubectl, "get", "secrets", "-n", namespace, "-o", "name")
+        return len(found.split()) == 2
+
+    await eventually(are_back, 30, "both are put back")
+    fresh = ClusterVault(client, namespace)
+    assert [await fresh.keep(f"shards/{shard}/a", lambda: "lost") for shard in ("s1", "s2")] == ["ours", "ours"]
+
+
+async def test_a_change_to_keys_that_somebody_deleted_or_changed_loses_none_of_the_others(
     client: AsyncClient, namespace: str, cluster: KubeApi
 ) -> None:
     vault = ClusterVault(client, namespace)
@@ -94,8 +128,11 @@ async def test_a_change_to_keys_that_somebody_deleted_loses_none_of_the_others(
         await vault.keep(f"shards/s1/{key}", lambda: "ours")
     cluster.kubectl("delete", "secret", secret_of("shards/s1/a")[0], "-n", namespace)
     await vault.replace("shards/s1/a", "new")
+    theirs = json.dumps({"stringData": {"b": "theirs"}})
+    cluster.kubectl("patch", "secret", secret_of("shards/s1/a")[0], "-n", namespace, "--type=merge", "-p", theirs)
+    await vault.replace("shards/s1/a", "newer")
     fresh = ClusterVault(client, namespace)
-    assert [await fresh.keep(f"shards/s1/{key}", lambda: "lost") for key in "ab"] == ["new", "ours"]
+    assert [await fresh.keep(f"shards/s1/{key}", lambda: "lost") for key in "ab"] == ["newer", "ours"]
 
 
 async def test_homes_as_secrets_keep_their_promises(client: AsyncClient, namespace: str, cluster: KubeApi) -> None:
@@ -118,6 +155,8 @@ async def test_a_placement_is_not_undone_by_an_event_that_came_late(client: Asyn
     after = ClusterResources(client)
     watch_tells(after, cluster, household)
     assert after.household(household) == placed, "whoever comes next finds it"
+    cluster.kubectl("delete", "household", household, "--wait=false")
+    await after.finish(placed)
 
 
 async def test_a_household_that_comes_back_without_its_status_comes_back_to_its_place(
@@ -131,7 +170,7 @@ async def test_a_household_that_comes_back_without_its_status_comes_back_to_its_
     backup = json.loads(cluster.kubectl("get", "household", household, "-o", "json"))
     await resources.finish(seen)
     cluster.kubectl("delete", "household", household)
-    for name in ("uid", "resourceVersion", "creationTimestamp", "generation", "finalizers"):
+    for name in ("uid", "resourceVersion", "creationTimestamp", "generation"):
         backup["metadata"].pop(name)
     backup.pop("status", None)
     cluster.apply(backup)
@@ -142,8 +181,30 @@ async def test_a_household_that_comes_back_without_its_status_comes_back_to_its_
     assert (restored.status.shard, restored.status.send_phase_ms) == ("s1", 7_000)
     await again.hold(restored)
     kept = json.loads(cluster.kubectl("get", "household", household, "-o", "json"))["metadata"]
-    assert kept["annotations"][PLACE] == "s1/7000"
+    assert kept["annotations"][PLACE] == f"{household}/s1/7000"
+    cluster.kubectl("delete", "household", household, "--wait=false")
     await again.finish(restored)
+    assert not cluster.kubectl("get", "household", household, "--ignore-not-found"), "whoever else holds it"
+
+
+async def test_a_household_that_an_older_operator_placed_gets_its_annotation(
+    client: AsyncClient, cluster: KubeApi
+) -> None:
+    resources, household = ClusterResources(client), mint_household_id()
+    see(resources, cluster, household)
+    held = {"metadata": {"finalizers": [FINALIZER]}}
+    cluster.kubectl("patch", "household", household, "--type=merge", "-p", json.dumps(held))
+    status = {"status": {"shard": "s1", "sendPhaseMs": 7_000}}
+    subresource = ("--subresource=status", "--type=merge", "-p", json.dumps(status))
+    cluster.kubectl("patch", "household", household, *subresource)
+    watch_tells(resources, cluster, household)
+    known = resources.household(household)
+    assert known is not None
+    await resources.hold(known)
+    kept = json.loads(cluster.kubectl("get", "household", household, "-o", "json"))["metadata"]
+    assert kept["annotations"][PLACE] == f"{household}/s1/7000"
+    cluster.kubectl("delete", "household", household, "--wait=false")
+    await resources.finish(known)
 
 
 async def test_what_was_deleted_meanwhile_is_not_made_anew(client: AsyncClient, cluster: KubeApi) -> None:

@@ -71,6 +71,23 @@ async def test_what_an_older_operator_wrote_is_brought_up_to_date_and_keeps_its_
     assert faulty.credentials(household) == credentials
 
 
+async def test_an_operator_that_is_newer_than_the_definitions_leaves_out_what_they_lack(faulty: Faulty) -> None:
+    households, _, of_household = definition("households")
+    del of_household["credentialKeys"]
+    with ExitStack() as then:
+        then.enter_context(older(faulty, households))
+        explain = ("explain", "household.status")
+        await seen(lambda: "credentialKeys" not in faulty.kubectl(*explain), WITHIN_S, "older ones are in force")
+        async with faulty.operator():
+            household = faulty.wish(mint_household_id())
+            await faulty.is_ready(household)
+            assert "credentialKeys" not in status(faulty, "household", household)
+            then.close()
+            await seen(lambda: "credentialKeys" in faulty.kubectl(*explain), WITHIN_S, "those of today are in force")
+            faulty.wish(household, deletionPolicy="Retain")
+            await seen(lambda: "credentialKeys" in status(faulty, "household", household), WITHIN_S, "it says all")
+
+
 def definitions_of_then() -> tuple[Schema, Schema]:
     """Some fields were not there yet, and one was that is gone."""
     households, _, of_household = definition("households")

@@ -136,7 +136,8 @@ async def test_nothing_is_deleted_before_what_it_carries(cluster: KubeApi) -> No
 
         tried = partial(refusal, "--cascade=foreground", "--dry-run=server")
         await seen(lambda tried=tried: "in the background" in tried(), 30, "the rule is in force")
-        assert "--cascade=background" in refusal("--cascade=foreground")
+        for other in ("foreground", "orphan"):
+            assert "--cascade=background" in refusal(f"--cascade={other}")
         assert stored(cluster, wish)
         assert "deleted" in refusal()
 

@@ -49,7 +49,7 @@ class ControlGroups:
 
 @contextmanager
 def nobody_clears_up() -> Iterator[None]:
-    """For a machine that has its groups already, and no process in them yet."""
+    """For a machine that has its groups already and no process in them yet, or no process any more."""
     with _locked(fcntl.LOCK_SH):
         yield
 

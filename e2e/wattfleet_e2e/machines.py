@@ -64,7 +64,8 @@ class Machine:
         if self._first:
             gone = partial(_has_ended, self._first)
             wait_until(gone, _GONE_WITHIN_S, f"the processes of {self.name} are gone")
-        self._groups.remove()
+        with nobody_clears_up():
+            self._groups.remove()
 
     @property
     def pid(self) -> int:

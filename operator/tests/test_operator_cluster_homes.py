@@ -2,21 +2,23 @@
 
 import base64
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any, cast
 
 import pytest
 from lightkube.core.generic_client import ListAsyncIterable
 from lightkube.resources.core_v1 import Secret
 from wattfleet_operator.adapters.cluster_secrets import HOUSEHOLD_LABEL, ClusterHomes, secret_name
+from wattfleet_operator.testing.contracts import some_home
 from wattfleet_tenants.home_file import HomeFile, home_text
 from wattfleet_tenants.household import HouseholdId, mint_household_id
-from wattfleet_tenants.shard import ShardId
 
 ALICE, BOB = mint_household_id(), mint_household_id()
 
 
+@cache
 def home_of(household: HouseholdId) -> HomeFile:
-    return HomeFile(household, ShardId("s1"), ("nats://127.0.0.1:4222",), "creds", "key")
+    return some_home(household)
 
 
 def secret(name: str, label: str, home: HomeFile, version: int) -> dict[str, Any]:

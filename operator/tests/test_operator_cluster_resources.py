@@ -51,7 +51,7 @@ def placed(annotation: str, status: dict[str, Any]) -> tuple[str | None, int | N
     """Where a household with this annotation and status is taken to be carried, and when it sends."""
     resources, household = ClusterResources(cast(AsyncClient, None)), mint_household_id()
     body = told(household, 1)
-    body["metadata"]["annotations"], body["status"] = {PLACE: annotation}, status
+    body["metadata"]["annotations"], body["status"] = {PLACE: annotation.replace("SELF", household)}, status
     resources.saw("Household", None, body)
     known = resources.household(household)
     assert known is not None
@@ -71,12 +71,16 @@ def placed(annotation: str, status: dict[str, Any]) -> tuple[str | None, int | N
 def test_what_the_status_says_of_a_place_is_completed_and_never_changed(
     status: dict[str, Any], place: tuple[str, int | None]
 ) -> None:
-    assert placed("s1/700", status) == place
+    assert placed("SELF/s1/700", status) == place
 
 
-@given(
-    st.text() | st.sampled_from(["s1/60000", "s1/-1", "s1/7 ", "S1/7", "s1/٣", "s1/7/7", "/7", "s1/", "s1", "s.1/7"])
-)
+NONSENSE = ["s1/60000", "s1/-1", "s1/7 ", "S1/7", "s1/٣", "s1/7/7", "/7", "s1/", "s1", "s.1/7", "s1/7\n"]
+
+
+@given(st.text() | st.sampled_from([*NONSENSE, *(f"SELF/{one}" for one in NONSENSE)]))
 def test_an_annotation_that_says_nonsense_says_nothing(annotation: str) -> None:
-    shard, phase_ms = placed(annotation, {})
-    assert (shard, phase_ms) == (None, None) or annotation == f"{shard}/{phase_ms:0{len(annotation.split('/')[1])}}"
+    assert placed(annotation, {}) == (None, None)
+
+
+def test_a_household_made_of_another_ones_manifest_is_not_where_that_one_is() -> None:
+    assert placed(f"{mint_household_id()}/s1/700", {}) == (None, None)

@@ -21,7 +21,7 @@ from wattfleet_operator.adapters.nats_identities import NatsIdentities
 from wattfleet_operator.handlers import watch
 from wattfleet_operator.loop import SWEEP_EVERY_S, Loop
 from wattfleet_operator.ports import Store, Workloads, World
-from wattfleet_operator.roll_call import ROLL_CALL_EVERY_S, call_roll
+from wattfleet_operator.roll_call import KEYS_COMPARED_EVERY_S, ROLL_CALL_EVERY_S, call_roll, keep_keys
 from wattfleet_operator.settings import Settings
 from wattfleet_operator.signing_keys import ensure_signing_keys
 from wattfleet_operator.tasks import first_ends
@@ -87,10 +87,9 @@ class ClusterOperator:
         try:
             await self._prepare()
             watching = watch(self.resources, self.homes, self.objects, self.loop, self._settings.namespace)
-            calling = call_roll(
-                self.resources, self.homes, self.objects, self.vault, self.loop, self._pace.roll_call_every_s
-            )
-            await first_ends(self.loop.run(), watching, calling)
+            calling = call_roll(self.resources, self.homes, self.objects, self.loop, self._pace.roll_call_every_s)
+            keeping = keep_keys(self.vault, KEYS_COMPARED_EVERY_S)
+            await first_ends(self.loop.run(), watching, calling, keeping)
         finally:
             await self.broker.close()
             await self._http.aclose()

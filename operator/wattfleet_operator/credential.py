@@ -1,6 +1,6 @@
 """A household's credential, as it can be read back from its own text, and whether it is time for another one.
 
-The home file is the only record of a credential: nothing else has to be kept in step with it. A renewal keeps the
+The home file is the only record of a credential; of its public key the status knows as well. A renewal keeps the
 household's key, so that revoking that one key ends every token that was ever made out to it.
 """
 
@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from wattfleet_tenants.crd import USER_KEY_PATTERN
 from wattfleet_tenants.credentials import claims_of
 
 LIFETIME = timedelta(days=45)
@@ -46,15 +47,22 @@ def seed_in(text: str) -> str:
 
 def read_credential(text: str) -> Credential:
     """The credential in the text of a `.creds` file; raises ValueError when it holds none."""
-    claims = claims_of(token_in(text))
-    return Credential(
-        text=text,
-        user_key=claims["sub"],
-        signing_key=claims["iss"],
-        seed=seed_in(text),
-        issued=datetime.fromtimestamp(claims["iat"], UTC),
-        expires=datetime.fromtimestamp(claims["exp"], UTC),
-    )
+    token, seed = token_in(text), seed_in(text)
+    try:
+        claims = claims_of(token)
+        credential = Credential(
+            text=text,
+            user_key=claims["sub"],
+            signing_key=claims["iss"],
+            seed=seed,
+            issued=datetime.fromtimestamp(claims["iat"], UTC),
+            expires=datetime.fromtimestamp(claims["exp"], UTC),
+        )
+        if not re.fullmatch(USER_KEY_PATTERN, credential.user_key):
+            raise ValueError("this NATS credential is made out to no user")
+    except (IndexError, KeyError, TypeError, OverflowError, OSError) as error:
+        raise ValueError("this is no NATS credential") from error
+    return credential
 
 
 def _part(pattern: re.Pattern[str], text: str) -> str:

@@ -45,22 +45,30 @@ async def reconcile(household: Household, world: World) -> HouseholdStatus:
         await _cut_off(household, shard.id, world)
         return reported(_status(household, place), SUSPENDED, household.metadata.generation, world.clock())
     credential = await _ensure_credential(household, place, shard, world)
-    await check_shard(shard.id, world)
-    status = _status(household, place, credential)
+    status = await _with_credential(household, place, credential, world)
+    try:
+        await check_shard(shard.id, world)
+    except (NotYet, Refused):
+        if status.credential_keys != household.status.credential_keys:
+            await world.resources.report(household, status)  # the credential is there, and so must be its key
+        raise
     return reported(status, READY, household.metadata.generation, world.clock())
 
 
-def _status(household: Household, place: Place, credential: Credential | None = None) -> HouseholdStatus:
-    known = household.status.credential_keys
-    found = {
-        "shard": place.shard,
-        "send_phase_ms": place.send_phase_ms,
-        "credential_expires": credential and credential.expires,
-        "credential_keys": [*(key for key in known if key != credential.user_key), credential.user_key][-_MOST_KEYS:]
-        if credential
-        else [],
-    }
-    return household.status.model_copy(update=found)
+def _status(household: Household, place: Place) -> HouseholdStatus:
+    """Of a household without a credential."""
+    placed = {"shard": place.shard, "send_phase_ms": place.send_phase_ms}
+    return household.status.model_copy(update={**placed, "credential_expires": None, "credential_keys": []})
+
+
+async def _with_credential(household: Household, place: Place, credential: Credential, world: World) -> HouseholdStatus:
+    """Knows each key that is to be refused some day; of too many, the oldest is refused at once."""
+    others = [key for key in household.status.credential_keys if key != credential.user_key]
+    keys = [*others, credential.user_key]
+    for key in keys[:-_MOST_KEYS]:
+        await world.broker.revoke(place.shard, key)
+    known = {"credential_expires": credential.expires, "credential_keys": keys[-_MOST_KEYS:]}
+    return _status(household, place).model_copy(update=known)
 
 
 async def _placed(household: Household, world: World) -> Place:
@@ -126,6 +134,10 @@ async def _end(household: Household, world: World) -> HouseholdStatus:
     shard = household.status.shard
     if shard is not None and world.resources.shard(shard) is not None:
         await _cut_off(household, shard, world)
+        if household.status.credential_keys:
+            # They are refused for good: the next look need not push all that the shard refuses once more.
+            cut_off = household.status.model_copy(update={"credential_keys": []})
+            await world.resources.report(household, cut_off)
         await _drain(household, shard, world)
         await world.broker.unassign(shard, household.id)
         if household.spec.deletion_policy is DeletionPolicy.ERASE:

@@ -20,6 +20,9 @@ from wattfleet_tenants.shard import ShardId, parse_shard_id
 
 API_VERSION: Literal["wattfleet.io/v1alpha1"] = "wattfleet.io/v1alpha1"
 
+USER_KEY_PATTERN = r"^U[A-Z2-7]{55}$"
+"""A NATS user's public key, which may be shown. As a revocation, `*` would mean everybody."""
+
 RegionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
 
@@ -139,7 +142,7 @@ class HouseholdStatus(Status):
     credential_expires: datetime | None = Field(
         default=None, description="Until when its agent's credential is valid; it is renewed in good time."
     )
-    credential_keys: list[str] = Field(
+    credential_keys: list[Annotated[str, Field(pattern=USER_KEY_PATTERN)]] = Field(
         default_factory=list,
         max_length=16,
         description="Public keys that its credentials are made out to; refused once it is suspended or deleted.",

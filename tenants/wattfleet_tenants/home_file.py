@@ -47,8 +47,8 @@ def parse_home(text: str | bytes, where: str) -> HomeFile:
             household,
             parse_shard_id(fields["shard"]),
             tuple(fields["servers"]),
-            fields["credentials"],
-            fields["command_key"],
+            _text(fields, "credentials"),
+            _text(fields, "command_key"),
             _send_phase_ms(fields, household),
         )
     except (KeyError, TypeError) as error:
@@ -68,6 +68,13 @@ def write_home_file(path: Path, home: HomeFile) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(home_text(home))
     partial.replace(path)
+
+
+def _text(fields: dict[str, object], name: str) -> str:
+    text = fields[name]
+    if not isinstance(text, str):
+        raise TypeError(repr(name))
+    return text
 
 
 def _send_phase_ms(fields: dict[str, object], household: HouseholdId) -> int:

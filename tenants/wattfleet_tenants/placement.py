@@ -1,4 +1,4 @@
-"""Which shard a new household goes to, and when in the minute it sends. Decided once, then recorded in its status.
+"""Which shard a new household goes to, and when in the minute it sends. Decided once, then recorded.
 
 A shard can take a household when it is of the wished region, accepts new ones and has room. Among those the emptiest
 (by share of its capacity) wins, so that load evens out; equal ones are taken in the order of their ids, so that the

@@ -31,12 +31,20 @@ logger = logging.getLogger(__name__)
 
 FINALIZER = "wattfleet.io/operator"
 PLACE = "wattfleet.io/place"
-"""The annotation that says where a household is carried and when it sends: `<shard>/<send phase in ms>`."""
+"""The annotation that says where a household is carried and when it sends: `<household>/<shard>/<send phase in ms>`.
+
+With its own name in it, a household that is made of another one's manifest is not taken to be where that one is.
+"""
 Kind = Literal["Household", "Shard"]
 Resource = TypeVar("Resource", Household, Shard)
 Body = Mapping[str, Any]
 
-_PHASE = re.compile(r"[0-9]{1,5}")
+_PLACE = re.compile(rf"(?P<name>[^/]+)/(?P<shard>{SHARD_ID_PATTERN.strip('^$')})/(?P<phase>[0-9]{{1,5}})")
+_MERELY_TOLD = frozenset({"credentialKeys"})
+"""What may go unsaid where the definition does not have it yet. Not so what records a decision: it would be taken
+again at each look."""
+# What server-side apply says of a field that the definition in the cluster does not have.
+_UNDECLARED = re.compile(r"\.status\.(?P<field>\w+): field not declared in schema")
 _CLASSES: dict[Kind, Any] = {"Household": HOUSEHOLDS, "Shard": SHARDS}
 
 
@@ -44,14 +52,16 @@ _CLASSES: dict[Kind, Any] = {"Household": HOUSEHOLDS, "Shard": SHARDS}
 class _Seen:
     """A resource, and what only Kubernetes needs of it. version: its resourceVersion, which only grows.
 
-    resource: None when it cannot be read; a household is carried by its shard all the same. place: a household's, as
-    its status has it: its shard and its send phase in ms.
+    resource: None when it cannot be read; a household is carried by its shard all the same. held: by the finalizer.
+    place: a household's, as status and annotation have it: its shard and its send phase in ms. recorded: whether the
+    annotation says so; one that an older operator placed has none yet.
     """
 
     resource: Household | Shard | None
     uid: str
     version: int
     held: bool
+    recorded: bool
     place: tuple[ShardId | None, int | None]
 
 
@@ -71,6 +81,7 @@ class ClusterResources:
         self._shelves: dict[str, _Shelf] = {"Household": _Shelf(Household), "Shard": _Shelf(Shard)}
         self._phases: dict[ShardId, Counter[int | None]] = {}
         self._changed = True
+        self._left_out: set[str] = set()
 
     async def load(self) -> None:
         """Learns what is there, which a loop has to know before its first look: a shard whose households are not known
@@ -138,27 +149,43 @@ class ClusterResources:
 
     async def hold(self, resource: Household | Shard) -> None:
         """The resource does not go before `finish`, whoever deletes it."""
-        if not self._seen(resource).held:
-            await self._apply(resource, {"metadata": _held(_recorded(resource))})
+        seen = self._seen(resource)
+        if not (seen.held and seen.recorded):
+            await self._apply(resource, {"metadata": _held(resource.metadata.name, *seen.place)})
 
     async def place(self, household: Household, place: Place) -> None:
         """Holds a household and records where it is carried and when it sends."""
         taken = (place.shard, place.send_phase_ms)
         self._count(taken, +1)  # until what is recorded counts by itself, or could not be recorded
         try:
-            await self._apply(household, {"metadata": _held(place)})
+            await self._apply(household, {"metadata": _held(household.id, place.shard, place.send_phase_ms)})
         finally:
             self._count(taken, -1)
 
     async def report(self, resource: Household | Shard, status: Status) -> None:
         """Writes how the resource stands."""
-        told = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        await self._apply(resource, {"status": told}, subresource=True)
+        await self._report(resource, status.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+    async def _report(self, resource: Household | Shard, told: Body) -> None:
+        """Without what the definition in the cluster does not have: during an upgrade it may be an older one."""
+        try:
+            await self._apply(resource, {"status": told}, subresource=True)
+        except NotYet as error:
+            undeclared = _UNDECLARED.search(error.message)
+            field = undeclared["field"] if undeclared is not None else ""
+            if field not in _MERELY_TOLD & told.keys():
+                raise
+            if field not in self._left_out:
+                logger.warning("the definitions are older than the operator", extra={"left_out": field})
+                self._left_out.add(field)
+            await self._report(resource, {name: part for name, part in told.items() if name != field})
 
     async def finish(self, resource: Household | Shard) -> None:
         """Lets go of a deleted resource, after everything that belonged to it."""
         if self._seen(resource).held:
-            await self._apply(resource, {"metadata": {}})
+            left = await self._apply(resource, {"metadata": {}})
+            if FINALIZER in left["metadata"].get("finalizers", []):
+                await self._let_go(resource, left)
         self._remember(resource.kind, resource.metadata.name, None)
 
     def _seen(self, resource: Household | Shard) -> _Seen:
@@ -167,8 +194,19 @@ class ClusterResources:
             raise NotYet("Gone", "it was deleted meanwhile")
         return seen
 
-    async def _apply(self, resource: Household | Shard, wished: dict[str, Any], *, subresource: bool = False) -> None:
-        """Server-side apply of just `wished`. The uid keeps it from making anew what was deleted."""
+    async def _let_go(self, resource: Household | Shard, left: Body) -> None:
+        """Of one whose finalizer somebody else owns as well, since it came with a manifest, as from a backup."""
+        others = [one for one in left["metadata"]["finalizers"] if one != FINALIZER]
+        metadata = {"finalizers": others, "resourceVersion": left["metadata"]["resourceVersion"]}
+        try:
+            with asking():
+                name, class_ = resource.metadata.name, _CLASSES[resource.kind]
+                await self._client.patch(class_, name, {"metadata": metadata}, patch_type=PatchType.MERGE)
+        except Gone as error:
+            raise NotYet("Gone", str(error)) from error
+
+    async def _apply(self, resource: Household | Shard, wished: dict[str, Any], *, subresource: bool = False) -> Body:
+        """Server-side apply of just `wished`; what it is then. The uid keeps it from making anew what was deleted."""
         name = resource.metadata.name
         metadata = {**wished.get("metadata", {}), "name": name, "uid": self._seen(resource).uid}
         manifest = {"apiVersion": API_VERSION, "kind": resource.kind, **wished, "metadata": metadata}
@@ -184,11 +222,13 @@ class ClusterResources:
         body: Body = answer.to_dict()
         if int(body["metadata"]["resourceVersion"]) >= self._seen(resource).version:
             self._remember(resource.kind, name, self._read(resource.kind, body))
+        return body
 
     def _read(self, kind: Kind, body: Body) -> _Seen:
         metadata, status = body["metadata"], body.get("status") or {}
+        annotation = (metadata.get("annotations") or {}).get(PLACE, "")
         if kind == "Household":
-            status = _with_place(status, metadata.get("annotations") or {})
+            status = _with_place(status, metadata["name"], annotation)
         resource: Household | Shard | None = None
         try:
             told = {**body, "apiVersion": API_VERSION, "kind": kind, "status": status}
@@ -200,7 +240,8 @@ class ClusterResources:
             )
         held = FINALIZER in metadata.get("finalizers", [])
         place = (status.get("shard"), status.get("sendPhaseMs")) if kind == "Household" else (None, None)
-        return _Seen(resource, metadata["uid"], int(metadata["resourceVersion"]), held, place)
+        recorded = annotation == _annotation(metadata["name"], *place)
+        return _Seen(resource, metadata["uid"], int(metadata["resourceVersion"]), held, recorded, place)
 
     def _remember(self, kind: Kind, name: str, seen: _Seen | None) -> None:
         shelf = self._shelves[kind].seen
@@ -217,21 +258,25 @@ class ClusterResources:
             self._phases.setdefault(shard, Counter())[phase_ms] += by
 
 
-def _held(place: Place | None) -> dict[str, Any]:
+def _held(name: str, shard: ShardId | None, phase_ms: int | None) -> dict[str, Any]:
     """The operator's part of a resource's metadata."""
-    placed = {"annotations": {PLACE: f"{place.shard}/{place.send_phase_ms}"}} if place is not None else {}
-    return {"finalizers": [FINALIZER], **placed}
+    annotation = _annotation(name, shard, phase_ms)
+    return {"finalizers": [FINALIZER], **({"annotations": {PLACE: annotation}} if annotation else {})}
 
 
-def _recorded(resource: Household | Shard) -> Place | None:
-    if isinstance(resource, Shard) or resource.status.shard is None or resource.status.send_phase_ms is None:
-        return None
-    return Place(resource.status.shard, resource.status.send_phase_ms)
+def _annotation(name: str, shard: ShardId | None, phase_ms: int | None) -> str:
+    """Empty where there is no place to record."""
+    return "" if shard is None or phase_ms is None else f"{name}/{shard}/{phase_ms}"
 
 
-def _with_place(status: Body, annotations: Mapping[str, str]) -> Body:
-    """`status` with the placement that the annotation adds to it. An annotation that says nonsense says nothing."""
-    shard, _, phase = annotations.get(PLACE, "").partition("/")
-    if not re.fullmatch(SHARD_ID_PATTERN, shard) or not _PHASE.fullmatch(phase) or int(phase) >= INTERVAL_MS:
+def _with_place(status: Body, name: str, annotation: str) -> Body:
+    """`status` with the place that the annotation adds to it. An annotation that says nonsense says nothing."""
+    found = _PLACE.fullmatch(annotation)
+    if found is None or found["name"] != name or int(found["phase"]) >= INTERVAL_MS:
         return status
-    return {"shard": shard, "sendPhaseMs": int(phase), **status} if status.get("shard", shard) == shard else status
+    shard = found["shard"]
+    return (
+        {"shard": shard, "sendPhaseMs": int(found["phase"]), **status}
+        if status.get("shard", shard) == shard
+        else status
+    )

@@ -21,6 +21,7 @@ from wattfleet_tenants.household import HouseholdId, parse_household_id
 
 from wattfleet_operator.adapters.cluster import FIELD_MANAGER, LISTED_AT_ONCE, Gone, asking, roll
 from wattfleet_operator.adapters.cluster_resources import Body, ClusterResources
+from wattfleet_operator.credential import read_credential
 from wattfleet_operator.errors import NotYet
 from wattfleet_operator.vault_names import secret_of
 
@@ -57,34 +58,34 @@ class ClusterVault:
         if _text(await self._read(secret), key) is not None:
             await self._change(name, lambda _: None)
 
-    async def put_back(self) -> set[str]:
-        """Puts back what others have deleted or changed; returns the Secrets' names. Raises NotYet."""
+    async def put_back(self) -> None:
+        """Puts back what others have deleted or changed. What cannot be had now is tried again the next time."""
         async with self._writing:
-            return {name for name, kept in list(self._known.items()) if kept and await self._put_back(name, kept)}
+            for name in [name for name, kept in self._known.items() if kept is not None]:
+                try:
+                    await self._put_back(name)
+                except NotYet as error:
+                    logger.warning("keys could not be compared", extra={"secret": name, "detail": error.message})
 
-    async def _put_back(self, name: str, kept: Secret) -> bool:
-        found = await self._found(name)
+    async def _put_back(self, name: str) -> None:
+        """What is known stays known until it is stored: nothing else in the world has these keys. Raises NotYet."""
+        kept, found = self._known[name], await self._found(name)
         data = (found.data or {}) if found is not None else {}
-        wished = {**data, **(kept.data or {})}
+        wished = {**data, **((kept.data or {}) if kept is not None else {})}
         if wished == data:
-            return False
+            self._known[name] = found
+            return
         try:
             with asking():
                 self._known[name] = await self._store(name, found, wished)
         except Gone as error:
             raise NotYet("SecretContended", f"Secret {name}: {error}") from error
-        return True
+        logger.warning("keys that somebody deleted or changed are put back", extra={"secret": name})
 
     async def _read(self, name: str) -> Secret | None:
         if name not in self._known:
             self._known[name] = await self._found(name)
         return self._known[name]
-
-    async def _read_again(self, name: str) -> None:
-        """Takes over what somebody else has changed meanwhile. What was deleted takes no other keys with it."""
-        kept, self._known[name] = self._known[name], await self._found(name)
-        if kept is not None and self._known[name] is None:
-            await self._put_back(name, kept)
 
     async def _found(self, name: str) -> Secret | None:
         try:
@@ -104,7 +105,7 @@ class ClusterVault:
                     with asking():
                         self._known[secret_name] = await self._write(secret_name, secret, key, text)
                 except Gone:
-                    await self._read_again(secret_name)
+                    await self._put_back(secret_name)
                     continue
                 return text or ""
         raise NotYet("SecretContended", f"Secret {secret_name} is changed by somebody else all the time")
@@ -236,6 +237,7 @@ def _home(body: Body, household: HouseholdId) -> HomeFile | None:
     try:
         text = base64.b64decode(body["data"][HOME_KEY], validate=True)
         home = parse_home(text, f"Secret {body['metadata']['name']}")
+        read_credential(home.credentials)
     except (ValueError, KeyError, TypeError) as error:
         logger.warning("home file is replaced", extra={"household": household, "error": str(error)})
         return None

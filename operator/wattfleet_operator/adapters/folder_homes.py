@@ -6,6 +6,8 @@ from pathlib import Path
 from wattfleet_tenants.home_file import HomeFile, read_home_file, write_home_file
 from wattfleet_tenants.household import HouseholdId, parse_household_id
 
+from wattfleet_operator.credential import read_credential
+
 logger = logging.getLogger(__name__)
 
 
@@ -22,12 +24,14 @@ class FolderHomes:
     async def read(self, household: HouseholdId) -> HomeFile | None:
         """The home file; None when there is none, or none that can be used."""
         try:
-            return read_home_file(self.path(household))
+            home = read_home_file(self.path(household))
+            read_credential(home.credentials)
         except FileNotFoundError:
             return None
         except ValueError as error:
             logger.warning("home file is replaced", extra={"household": household, "error": str(error)})
             return None
+        return home
 
     async def write(self, home: HomeFile) -> None:
         """Replaces the household's home file, whole or not at all."""

@@ -13,7 +13,7 @@ from typing import Any
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, RawStreamMsg, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
-from nats.js.kv import KV_OP
+from nats.js.kv import KV_DEL, KV_OP
 from wattfleet_tenants import accounts, permissions, subjects
 from wattfleet_tenants.adapters import jetstream
 from wattfleet_tenants.adapters.assignments import assigned, leaving
@@ -131,7 +131,7 @@ class NatsBroker:
         """The shard's writer refuses this household's readings."""
         async with self._nats.jetstream(shard) as js:
             if await _entry(js, household) is not None:
-                await (await js.key_value(subjects.HOUSEHOLDS_BUCKET)).delete(household)
+                await js.publish(_entry_subject(household), headers={KV_OP: KV_DEL})
 
     async def purge_quarantine(self, shard: ShardId, household: HouseholdId) -> None:
         """Nothing is kept of what was refused of the household."""

@@ -12,6 +12,7 @@ from time import time
 import httpx
 from wattfleet_tenants.adapters.victoriametrics import INSERT_PATH, VictoriaMetricsHistory
 from wattfleet_tenants.crd import Shard
+from wattfleet_tenants.credentials import creds_file, new_identity, scoped_user_token
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.quota import Quota
@@ -54,18 +55,28 @@ async def vaults_of_one_place_agree(first: Vault, second: Vault) -> None:
 async def homes_keep_their_promises(homes: Homes, household: HouseholdId) -> None:
     """A home file is there as it was written, or not at all."""
     _require(await homes.read(household) is None, "there is none at first")
-    home = HomeFile(household, ShardId("s1"), ("nats://127.0.0.1:4222",), "creds\n", "key\n", 59_999)
+    home = some_home(household)
     await homes.write(home)
     _require(await homes.read(household) == home, "it is as it was written")
     await homes.write(home)
-    other = replace(home, credentials="renewed\n", servers=("nats://a:1", "nats://b:2"))
+    other = replace(some_home(household), servers=("nats://a:1", "nats://b:2"))
     await homes.write(other)
     _require(await homes.read(household) == other, "the last one counts, whole")
     await homes.remove(household)
     await homes.remove(household)
     _require(await homes.read(household) is None, "it is gone")
+    await homes.write(replace(home, credentials="none"))
+    _require(await homes.read(household) is None, "one without a credential is none")
     await homes.write(home)
     _require(await homes.read(household) == home, "and can come back")
+
+
+def some_home(household: HouseholdId) -> HomeFile:
+    """A home file with a credential of its own, of a platform that nobody knows."""
+    account, user = new_identity("account"), new_identity("user")
+    token = scoped_user_token(account, account.public_key, user.public_key, household, int(time()) + 60)
+    servers = ("nats://127.0.0.1:4222",)
+    return HomeFile(household, ShardId("s1"), servers, creds_file(token, user), "key\n", 59_999)
 
 
 async def broker_keeps_its_promises(
