@@ -89,6 +89,7 @@ def _definition(
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": _resource_schema(model, name_pattern)},
+                    # No scale: a shard has a range of writers and one of readers, and a scale is one number.
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [column.as_dict() for column in columns],
                 }
