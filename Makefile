@@ -62,7 +62,7 @@ ifeq ($(E2E_PROVIDER),local)
 E2E_TIERS ?= $(shell test "$$(id -u)" = 0 && unshare --mount --net --pid --fork true 2>/dev/null && \
 	test -w /sys/fs/cgroup/cpu && echo 1,2 || echo 1)
 E2E_PARTS += $(CONTROL_PLANE) $(if $(findstring 2,$(E2E_TIERS)),$(COREDNS) $(CANAILLE) node-programs $(IMAGES))
-# Side by side: the stories that take nodes, on two clusters, and the others. They wait more than they work.
+# Side by side: the stories that take nodes, on two clusters, and the others. Two processes left half of two cores idle.
 E2E_WORKERS := -n 3 --no-loadscope-reorder
 else
 E2E_TIERS ?= $(if $(E2E_ADDRESS_OF_THIS_MACHINE),1$(COMMA)2,1)

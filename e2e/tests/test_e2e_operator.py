@@ -35,7 +35,7 @@ from wattfleet_tenants.testing.waiting import eventually
 NAMESPACE = "wattfleet-system"
 READY_WITHIN_S = 60
 SEEN_WITHIN_S = 45
-MOST_REQUESTS_PER_BIRTH = 6
+MOST_REQUESTS_PER_BIRTH = 3.5
 ONCE: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0}
 
 

@@ -65,6 +65,7 @@ def test_uninstalled_it_leaves_the_definitions_the_keys_and_the_disks(
     helm("uninstall", release, "--namespace", release)
     assert kept(cluster, release) == before
     assert "households.wattfleet.io" in cluster.kubectl("get", "crd", "-o", "name")
+    assert "deletion.wattfleet.io" in cluster.kubectl("get", "validatingadmissionpolicies", "-o", "name")
     for kind in ("deployments", "statefulsets", "services", "roles", "networkpolicies", "poddisruptionbudgets"):
         assert found(cluster, kind, release) == []
 
