@@ -31,7 +31,7 @@ class Transcoder:
 
     def body(self, bundles: Sequence[bytes]) -> list[memoryview]:
         """All their samples, in the pieces of one request; raises ValueError when one of their messages is refused."""
-        arrivals = Arrivals(Lane.LIVE, [Delivery(bundle.decode(one), "") for one in bundles])
+        arrivals = Arrivals(Lane.LIVE, [Delivery(bundle.decode(one), "", len(one)) for one in bundles])
         outcome = sort(arrivals.households, arrivals.messages, (), {}, self._limits, self._now_ms)
         if outcome.objections:
             raise ValueError(f"a message is refused: {outcome.objections[0].reason}")

@@ -49,7 +49,7 @@ def sorted_out(arrivals: Arrivals) -> Sorted:
 def arrivals_of(messages: list[tuple[bytes, bytes]]) -> Arrivals:
     households, payloads = zip(*messages, strict=True)
     through_the_wire = decode(encode(Bundle("run", 1, 0, households, payloads)))
-    return Arrivals(Lane.LIVE, [Delivery(through_the_wire, "receipt")])
+    return Arrivals(Lane.LIVE, [Delivery(through_the_wire, "receipt", 1)])
 
 
 @given(st.lists(st.tuples(st.sampled_from([HOME, STRANGER]), hostile, st.sampled_from([1, 33])), max_size=10))

@@ -1,151 +1,26 @@
 """When the writer acknowledges, against fakes of its ports: never before what it took is surely kept."""
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wattfleet_tenants.household import HouseholdId
-from wattfleet_tenants.ledger import Settled, Totals
-from wattfleet_tenants.ports import Delivery, RefusedMessage, StoreRun, Unavailable
-from wattfleet_tenants.quota import Quota
+from wattfleet_tenants.ledger import Settled
+from wattfleet_tenants.ports import StoreRun
 from wattfleet_tenants.subjects import Lane
-from wattfleet_tenants.telemetry.health import Health
 from wattfleet_tenants.testing.builders import message
 from wattfleet_tenants.testing.waiting import eventually
-from wattfleet_tenants.wire.bundle import Bundle
-from wattfleet_tenants.writer.checks import Limits
 from wattfleet_tenants.writer.held import HeldBatch, HeldBatches
-from wattfleet_tenants.writer.writer import World, Writer
-
-HOME = HouseholdId("h0123456789abcdefghij")
-STRANGER = HouseholdId("h9999999999999999999z")
-
-
-class FakeInbox:
-    def __init__(self) -> None:
-        self.deliveries: list[Delivery] = []
-        self.acknowledged: list[str] = []
-        self.waiting = 0
-        self._unsettled: dict[str, Delivery] = {}
-
-    def deliver(self, *payloads: bytes, household: str = HOME) -> str:
-        number = len(self._unsettled) + len(self.acknowledged) + 1
-        bundle = Bundle("run", number, 10 * (number - 1), [household.encode()] * len(payloads), payloads)
-        delivery = Delivery(bundle, f"receipt-{number}")
-        self.deliveries.append(delivery)
-        self._unsettled[delivery.receipt] = delivery
-        return delivery.receipt
-
-    async def fetch(self, most_bytes: int, wait_s: float) -> list[Delivery]:
-        await asyncio.sleep(0.01)
-        taken, self.deliveries = self.deliveries, []
-        return taken
-
-    async def acknowledge(self, receipts: Sequence[str]) -> None:
-        self.acknowledged.extend(receipts)
-        for receipt in receipts:
-            del self._unsettled[receipt]
-
-    async def give_back(self, receipts: Sequence[str]) -> None:
-        self.deliveries.extend(self._unsettled[receipt] for receipt in receipts)
-
-
-class FakeLedger:
-    def __init__(self) -> None:
-        self.away = False
-        self.settled: list[Settled] = []
-
-    async def settle(self, settled: Sequence[Settled]) -> None:
-        if self.away:
-            raise Unavailable("the ledger is away")
-        self.settled.extend(settled)
-
-    async def totals(self) -> dict[Lane, Totals]:
-        return {}
-
-
-class FakeStore:
-    """Keeps what it was given in memory; a restart loses all of it."""
-
-    def __init__(self) -> None:
-        self.away = False
-        self.bodies: list[bytes] = []
-        self.starts = 1
-        self.dropped = 0
-        self.inserts = 0
-
-    @property
-    def samples(self) -> list[bytes]:
-        return sorted(b"".join(self.bodies).splitlines())
-
-    def restart(self) -> None:
-        self.starts += 1
-        self.bodies = []
-
-    async def insert_rows(self, rows: Sequence[memoryview]) -> None:
-        if self.away:
-            raise Unavailable("the store is away")
-        self.inserts += 1
-        self.bodies.append(b"".join(rows))
-
-    async def insert_runs(self, body: Sequence[memoryview]) -> None:
-        raise NotImplementedError("so few messages are never written as runs")
-
-    async def look(self) -> StoreRun:
-        if self.away:
-            raise Unavailable("the store is away")
-        return StoreRun(str(self.starts), self.dropped)
-
-
-class FakeQuarantine:
-    def __init__(self) -> None:
-        self.away = False
-        self.kept: list[RefusedMessage] = []
-
-    async def keep(self, refused: Sequence[RefusedMessage]) -> None:
-        if self.away:
-            raise Unavailable("the quarantine is away")
-        self.kept.extend(refused)
-
-
-class FakeAssignments:
-    def __init__(self) -> None:
-        self.away = False
-        self.quotas: dict[HouseholdId, Quota] = {}
-
-    async def foreign(self, households: Collection[HouseholdId]) -> set[HouseholdId]:
-        if self.away:
-            raise Unavailable("nobody knows")
-        return set(households) - {HOME}
-
-
-class Bench:
-    def __init__(self) -> None:
-        self.inbox, self.store, self.quarantine = FakeInbox(), FakeStore(), FakeQuarantine()
-        self.assignments, self.ledger = FakeAssignments(), FakeLedger()
-        self.health = Health()
-
-    @asynccontextmanager
-    async def writing(self, hold_s: float) -> AsyncIterator[None]:
-        world = World({Lane.LIVE: self.inbox}, self.store, self.quarantine, self.assignments, self.ledger)
-        stopping = asyncio.Event()
-        running = asyncio.create_task(Writer(world, Limits(1000), self.health, hold_s).run(stopping))
-        try:
-            yield
-        finally:
-            stopping.set()
-            await asyncio.wait_for(running, 10)
+from writer_alone import HOME, STRANGER, WriterAlone
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> WriterAlone:
+    return WriterAlone()
 
 
-async def test_what_the_store_took_is_acknowledged_after_the_hold(bench: Bench) -> None:
+async def test_what_the_store_took_is_acknowledged_after_the_hold(bench: WriterAlone) -> None:
     async with bench.writing(hold_s=0.2):
         receipt = bench.inbox.deliver(message())
         await eventually(lambda: bench.store.bodies, 5, "stored")
@@ -155,7 +30,7 @@ async def test_what_the_store_took_is_acknowledged_after_the_hold(bench: Bench) 
     assert bench.ledger.settled == [Settled(Lane.LIVE, "run", 1, 1, 1, 0)]
 
 
-async def test_nothing_is_acknowledged_that_the_ledger_does_not_know(bench: Bench) -> None:
+async def test_nothing_is_acknowledged_that_the_ledger_does_not_know(bench: WriterAlone) -> None:
     async with bench.writing(hold_s=0.1):
         bench.ledger.away = True
         receipt = bench.inbox.deliver(message())
@@ -165,7 +40,7 @@ async def test_nothing_is_acknowledged_that_the_ledger_does_not_know(bench: Benc
         await eventually(lambda: bench.inbox.acknowledged == [receipt], 5, "acknowledged")
 
 
-async def test_a_restarted_store_is_given_everything_again_before_anything_is_acknowledged(bench: Bench) -> None:
+async def test_a_restarted_store_is_given_everything_again_before_anything_is_acknowledged(bench: WriterAlone) -> None:
     async with bench.writing(hold_s=0.4):
         receipts = [bench.inbox.deliver(message(1))]
         await eventually(lambda: bench.store.bodies, 5, "stored")
@@ -178,7 +53,7 @@ async def test_a_restarted_store_is_given_everything_again_before_anything_is_ac
         await eventually(lambda: sorted(bench.inbox.acknowledged) == receipts, 5, "acknowledged")
 
 
-async def test_nothing_is_acknowledged_that_the_store_may_have_thrown_away(bench: Bench) -> None:
+async def test_nothing_is_acknowledged_that_the_store_may_have_thrown_away(bench: WriterAlone) -> None:
     async with bench.writing(hold_s=0.4):
         receipt = bench.inbox.deliver(message())
         await eventually(lambda: bench.store.bodies, 5, "stored")
@@ -190,7 +65,7 @@ async def test_nothing_is_acknowledged_that_the_store_may_have_thrown_away(bench
     assert bench.health.troubles == {}
 
 
-async def test_while_the_store_is_away_nothing_is_acknowledged_and_it_is_said(bench: Bench) -> None:
+async def test_while_the_store_is_away_nothing_is_acknowledged_and_it_is_said(bench: WriterAlone) -> None:
     async with bench.writing(hold_s=0.1):
         bench.store.away = True
         receipt = bench.inbox.deliver(message())
@@ -201,7 +76,7 @@ async def test_while_the_store_is_away_nothing_is_acknowledged_and_it_is_said(be
     assert bench.health.troubles == {}
 
 
-async def test_a_refused_message_is_acknowledged_only_when_the_quarantine_has_it(bench: Bench) -> None:
+async def test_a_refused_message_is_acknowledged_only_when_the_quarantine_has_it(bench: WriterAlone) -> None:
     async with bench.writing(hold_s=0.1):
         bench.quarantine.away = True
         good, bad = bench.inbox.deliver(message()), bench.inbox.deliver(b"\xff")
@@ -212,7 +87,7 @@ async def test_a_refused_message_is_acknowledged_only_when_the_quarantine_has_it
     assert [(one.reason, one.household) for one in bench.quarantine.kept] == [("malformed", HOME)]
 
 
-async def test_a_mixed_bundle_stores_its_good_messages_and_accounts_for_each(bench: Bench) -> None:
+async def test_a_mixed_bundle_stores_its_good_messages_and_accounts_for_each(bench: WriterAlone) -> None:
     async with bench.writing(hold_s=0.1):
         receipt = bench.inbox.deliver(message(1), b"\xff", message(3, power_w=(1e6,)), message(4))
         await eventually(lambda: bench.inbox.acknowledged == [receipt], 5, "acknowledged")
@@ -234,7 +109,7 @@ async def test_a_mixed_bundle_stores_its_good_messages_and_accounts_for_each(ben
     ],
 )
 async def test_a_foreign_message_is_refused_with_what_is_known_of_it(
-    bench: Bench, sender: str, payload: bytes, household: HouseholdId | None, sequence: int | None
+    bench: WriterAlone, sender: str, payload: bytes, household: HouseholdId | None, sequence: int | None
 ) -> None:
     async with bench.writing(hold_s=0.1):
         neighbour = bench.inbox.deliver(message())
@@ -245,7 +120,7 @@ async def test_a_foreign_message_is_refused_with_what_is_known_of_it(
     assert b"".join(bench.store.bodies).count(b"\n") == 2, "the neighbour's readings are stored"
 
 
-async def test_nobody_is_called_foreign_while_it_cannot_be_told(bench: Bench) -> None:
+async def test_nobody_is_called_foreign_while_it_cannot_be_told(bench: WriterAlone) -> None:
     bench.assignments.away = True
     async with bench.writing(hold_s=0.1):
         receipt = bench.inbox.deliver(message())
@@ -255,20 +130,20 @@ async def test_nobody_is_called_foreign_while_it_cannot_be_told(bench: Bench) ->
     assert bench.quarantine.kept == []
 
 
-async def test_stopping_leaves_what_is_held_to_come_again(bench: Bench) -> None:
+async def test_stopping_leaves_what_is_held_to_come_again(bench: WriterAlone) -> None:
     async with bench.writing(hold_s=60):
         bench.inbox.deliver(message())
         await eventually(lambda: bench.store.bodies, 5, "stored")
     assert bench.inbox.acknowledged == []
 
 
-async def test_it_can_be_stopped_though_its_store_was_never_there(bench: Bench) -> None:
+async def test_it_can_be_stopped_though_its_store_was_never_there(bench: WriterAlone) -> None:
     bench.store.away = True
     async with bench.writing(hold_s=60):
         await eventually(lambda: "store" in bench.health.troubles, 5, "said")
 
 
-async def test_a_bug_ends_the_writer_instead_of_hiding_in_a_task(bench: Bench) -> None:
+async def test_a_bug_ends_the_writer_instead_of_hiding_in_a_task(bench: WriterAlone) -> None:
     async def broken(_: Sequence[memoryview]) -> None:
         raise ZeroDivisionError
 

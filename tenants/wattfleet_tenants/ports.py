@@ -30,6 +30,7 @@ class Delivery:
 
     bundle: Bundle
     receipt: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

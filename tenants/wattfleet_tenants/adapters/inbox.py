@@ -106,7 +106,7 @@ class JetStreamInbox:
                 self._pull.stop(delivered)
             return
         try:
-            delivery = Delivery(bundle.decode(delivered.data), delivered.reply)
+            delivery = Delivery(bundle.decode(delivered.data), delivered.reply, len(delivered.data))
         except ValueError as error:
             # Left in the stream: a newer writer may know it, and nothing that a home sent is thrown away unread.
             logger.error("bundle not readable", extra={"subject": delivered.subject, "error": str(error)})  # noqa: TRY400

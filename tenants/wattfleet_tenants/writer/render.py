@@ -7,8 +7,8 @@ Zeros in front of times and numbers keep the width, and so does a carriage retur
 batch is a matrix that is filled column by column: what is the same in all rows of a message once for each message, the
 numbers from a table of all plausible ones. What is stored is exactly what was measured, and every value costs the same.
 
-Samples of one series follow each other when a batch holds several messages of a household: the store then looks its
-series up once, which is the largest part of its work.
+Rows are in the store's own order, and samples of one series follow each other when a batch holds several messages of a
+household: the store then looks its series up once, which is the largest part of its work.
 
 Chosen by CPU-seconds per million samples (VictoriaMetrics + rendering and sending; 60,000 series, on a busy machine
 that was about twice as slow as a quiet one, so that only the ratios count):
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from wattfleet_tenants.reading import MISSING
 from wattfleet_tenants.wire.batch import PowerBatch
+from wattfleet_tenants.writer import order
 from wattfleet_tenants.writer.checks import MAX_TEMPERATURE_C, MIN_TEMPERATURE_C
 from wattfleet_tenants.writer.grouping import by_household
 
@@ -87,18 +88,19 @@ class _Kind:
 
     def rows(self, values: NDArray[np.int32], heads: Fields, groups: list[NDArray[np.intp]]) -> memoryview:
         """One row per value that is not missing. values[i], heads[i] are of message i; groups: see `by_household`."""
+        columns = order.columns(values.shape[1])
+        values = values[:, columns]
         measured = values != MISSING
         complete = bool(measured.all())
         texts = self._decimals.of(values if complete else np.where(measured, values, 0))
-        columns = values.shape[1]
-        tails = _opaque(np.array([self._tail(column + 1) for column in range(columns)], np.bytes_))
+        tails = _opaque(np.array([self._tail(column + 1) for column in columns.tolist()], np.bytes_))
         rows = np.empty(values.size, [("head", heads.dtype), ("value", texts.dtype), ("tail", tails.dtype)])
         there = np.empty(values.size, np.bool_)
         first = 0
         for messages in groups:
             households, repeats = messages.shape
-            these = slice(first, first := first + messages.size * columns)
-            part = rows[these].reshape(households, columns, repeats)
+            these = slice(first, first := first + messages.size * len(columns))
+            part = rows[these].reshape(households, len(columns), repeats)
             part["head"] = heads[messages][:, None, :]
             part["value"] = texts[messages].transpose(0, 2, 1)
             part["tail"] = tails[None, :, None]
