@@ -4,13 +4,35 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wattfleet_tenants.adapters.jetstream import ACK_WAIT_S
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.testing.builders import message, minutes
 from wattfleet_tenants.testing.waiting import eventually
-from wattfleet_tenants.writer.writer import BATCH_BYTES
+from wattfleet_tenants.writer.gathering import BATCH_BYTES, BATCH_WITHIN_S, most_bytes
+from wattfleet_tenants.writer.held import ACK_AFTER_S
 from writer_alone import BUNDLE_BYTES, WriterAlone
 
 BUNDLES_IN_A_BATCH = BATCH_BYTES[Lane.LIVE] // BUNDLE_BYTES
+
+
+@given(st.floats(0.001, 600), st.integers(1, 48_000_000))
+def test_batches_get_as_small_as_a_slow_store_needs_them_and_large_again_when_it_is_quick(
+    s_per_mb: float, first_bytes: int
+) -> None:
+    sizes = [first_bytes]
+    for _ in range(30):
+        sizes.append(most_bytes(48_000_000, sizes[-1], sizes[-1] / 1e6 * s_per_mb))
+    stored_within_s = sizes[-1] / 1e6 * s_per_mb
+    assert 1_000_000 <= sizes[-1] <= 48_000_000
+    assert stored_within_s <= BATCH_WITHIN_S * 1.01 or sizes[-1] == 1_000_000
+    assert sizes[-1] == 48_000_000 or stored_within_s >= BATCH_WITHIN_S / 2
+
+
+def test_what_waited_behind_a_batch_is_acknowledged_before_the_broker_delivers_it_again() -> None:
+    look_s = 1.0
+    assert 2 * BATCH_WITHIN_S + ACK_AFTER_S + look_s < ACK_WAIT_S * 0.8
 
 
 class SlowStore:

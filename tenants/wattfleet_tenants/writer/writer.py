@@ -5,9 +5,7 @@ the broker keeps what a writer could not finish, whether its store was away or i
 what it holds unacknowledged: it comes again to the next one, and storing it twice changes nothing. The two lanes are
 worked side by side, so that live readings never wait behind a backlog.
 
-Of each lane one batch is stored while the next one gathers. So the slower the store is the larger batches get, and the
-more samples of a series they hold, which cost it less each: 600,000 series took 1.5 CPU-seconds per million samples
-with two in a batch, 0.8 to 1.3 with five, 0.7 with ten. A store that is away finds a writer with two batches in hand.
+Of each lane one batch is stored while the next one gathers.
 """
 
 import asyncio
@@ -25,20 +23,16 @@ from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.telemetry.health import Health
 from wattfleet_tenants.wire.batch import PowerBatch
-from wattfleet_tenants.writer import metrics, runs
+from wattfleet_tenants.writer import metrics
 from wattfleet_tenants.writer.checks import Limits
+from wattfleet_tenants.writer.gathering import Gathering
 from wattfleet_tenants.writer.held import ACK_AFTER_S, HeldBatch, HeldBatches
+from wattfleet_tenants.writer.insertion import Insertion
 from wattfleet_tenants.writer.persistence import Persistence
-from wattfleet_tenants.writer.render import Renderer
 from wattfleet_tenants.writer.triage import Arrivals, Names, sort
 
 logger = logging.getLogger(__name__)
 
-BATCH_BYTES = {Lane.LIVE: 8_000_000, Lane.BACKLOG: 48_000_000}
-"""At most: about 50,000 and 290,000 messages of 30 readings. While the store is busy with one batch, the next one may
-gather as much; a writer that has both, a backlog's being stored, takes 400 MB."""
-GATHER_S = {Lane.LIVE: 1.0, Lane.BACKLOG: 0.1}
-_ROOM_FOR_A_BUNDLE_BYTES = 1_000_000  # the broker takes no larger message
 _LAST_FETCH_WITHIN_S = 2.0
 _FINISH_WITHIN_S = 5.0
 _COUNT_EVERY_S = 5.0
@@ -63,12 +57,12 @@ class Writer:
         self._limits = limits
         self._health = health
         self._persistence = Persistence(health)
-        self._renderer = Renderer(limits.max_power_w)
+        self._insertion = Insertion(world.store, self._persistence, limits.max_power_w)
         self._names = Names()
         self._held = HeldBatches(hold_s, time.monotonic)
         self._look_every_s = min(1.0, hold_s / 4)
         self._run = StoreRun("unknown", 0)
-        self._gathered: dict[Lane, list[Delivery]] = {lane: [] for lane in Lane}
+        self._gathering = {lane: Gathering(lane, inbox, self._persistence) for lane, inbox in world.inboxes.items()}
         self._storing: dict[Lane, asyncio.Task[None]] = {}
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -92,30 +86,20 @@ class Writer:
             task.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FINISH_WITHIN_S):
-                for lane, gathered in self._gathered.items():
-                    await self._give_back(lane, [delivery.receipt for delivery in gathered])
+                for lane, gathering in self._gathering.items():
+                    await self._give_back(lane, [delivery.receipt for delivery in gathering.take()])
                 await asyncio.gather(*self._storing.values())
 
     async def _store_until(self, stopping: asyncio.Event, lane: Lane) -> None:
         self._run = await self._persistence.until_done("store", self._world.store.look)
+        gathering = self._gathering[lane]
         while not stopping.is_set():
-            full = not await self._gather(lane)
+            full = not await gathering.fetch()
             if lane in self._storing and (full or self._storing[lane].done()):
                 await asyncio.wait([self._storing[lane]])
                 self._storing.pop(lane).result()
-            if self._gathered[lane] and lane not in self._storing:
-                gathered, self._gathered[lane] = self._gathered[lane], []
-                self._storing[lane] = asyncio.create_task(self._store(lane, gathered))
-
-    async def _gather(self, lane: Lane) -> bool:
-        """Fetches what there is by and by; False, and fetches nothing, when what has gathered makes a batch."""
-        inbox, gathered = self._world.inboxes[lane], self._gathered[lane]
-        room = BATCH_BYTES[lane] - sum(delivery.size_bytes for delivery in gathered)
-        if room < _ROOM_FOR_A_BUNDLE_BYTES:
-            return False
-        gathered += await self._persistence.until_done("inbox", lambda: inbox.fetch(room, GATHER_S[lane]))
-        metrics.WAITING.labels(lane).set(inbox.waiting)
-        return True
+            if gathering and lane not in self._storing:
+                self._storing[lane] = asyncio.create_task(self._store(lane, gathering.take()))
 
     async def _store(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
         began_s = time.monotonic()
@@ -126,8 +110,9 @@ class Writer:
         now_ms = int(time.time() * 1000)
         outcome = sort(arrivals.households, arrivals.messages, foreign, self._quotas(names), self._limits, now_ms)
         run = self._run
-        samples = await self._insert(outcome.good)
+        samples = await self._insertion.insert(outcome.good)
         stored_at_s = time.monotonic()
+        self._gathering[lane].learn(deliveries, stored_at_s - began_s)
         _follow("handed to the store", outcome.good)
         await self._refuse(outcome.refused(arrivals, names))
         settled = arrivals.settled([one.position for one in outcome.objections])
@@ -159,36 +144,6 @@ class Writer:
         """The quotas of those of the senders that have one of their own; mostly nobody has."""
         quotas = self._world.assignments.quotas
         return {token: quotas[name] for token, name in names.items() if name and name in quotas} if quotas else {}
-
-    async def _insert(self, batches: Sequence[PowerBatch]) -> int:
-        """Hands all readings to the store, however long it takes; returns how many there were."""
-        as_rows: list[PowerBatch] = []
-        for batch in batches:
-            if not runs.worth_runs(batch):
-                as_rows.append(batch)
-                continue
-            as_runs, rest = runs.apart(batch)
-            as_rows.extend(rest)
-            await self._insert_runs(as_runs)
-        rows = [rendered for rendered in map(self._renderer.render, as_rows) if rendered.nbytes]
-        if rows:
-            await self._persistence.until_done("store", lambda: self._world.store.insert_rows(rows))
-            metrics.SAMPLES.inc(sum(batch.samples for batch in as_rows))
-        return sum(batch.samples for batch in batches)
-
-    async def _insert_runs(self, batch: PowerBatch) -> None:
-        """One body after the other; the next one is written while the store takes one."""
-        async with asyncio.TaskGroup() as group:
-            inserting: asyncio.Task[None] | None = None
-            for body in runs.bodies(batch):
-                if inserting:
-                    await inserting
-                inserting = group.create_task(self._insert_body(body))
-                await asyncio.sleep(0)  # begins it
-
-    async def _insert_body(self, body: runs.Body) -> None:
-        await self._persistence.until_done("store", lambda: self._world.store.insert_runs(body.pieces))
-        metrics.SAMPLES.inc(body.samples)
 
     async def _refuse(self, refused: Sequence[RefusedMessage]) -> None:
         if not refused:
