@@ -7,27 +7,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wattfleet_tenants.adapters.jetstream import ACK_WAIT_S
-from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.testing.builders import message, minutes
 from wattfleet_tenants.testing.waiting import eventually
-from wattfleet_tenants.writer.gathering import BATCH_BYTES, BATCH_WITHIN_S, most_bytes
+from wattfleet_tenants.writer.gathering import BATCH_WITHIN_S, FIRST_BATCH_BYTES, most_bytes
 from wattfleet_tenants.writer.held import ACK_AFTER_S
 from writer_alone import BUNDLE_BYTES, WriterAlone
 
-BUNDLES_IN_A_BATCH = BATCH_BYTES[Lane.LIVE] // BUNDLE_BYTES
+BUNDLES_IN_A_BATCH = FIRST_BATCH_BYTES // BUNDLE_BYTES
 
 
-@given(st.floats(0.001, 600), st.integers(1, 48_000_000))
-def test_batches_get_as_small_as_a_slow_store_needs_them_and_large_again_when_it_is_quick(
+@given(st.floats(0.001, 600), st.integers(FIRST_BATCH_BYTES, 48_000_000))
+def test_batches_get_as_small_as_a_slow_store_needs_them_and_grow_by_doubling(
     s_per_mb: float, first_bytes: int
 ) -> None:
     sizes = [first_bytes]
-    for _ in range(30):
-        sizes.append(most_bytes(48_000_000, sizes[-1], sizes[-1] / 1e6 * s_per_mb))
+    for _ in range(10):
+        sizes.append(min(48_000_000, most_bytes(sizes[-1], sizes[-1], sizes[-1] / 1e6 * s_per_mb)))
+        assert sizes[-1] <= 2 * sizes[-2]
     stored_within_s = sizes[-1] / 1e6 * s_per_mb
-    assert 1_000_000 <= sizes[-1] <= 48_000_000
-    assert stored_within_s <= BATCH_WITHIN_S * 1.01 or sizes[-1] == 1_000_000
-    assert sizes[-1] == 48_000_000 or stored_within_s >= BATCH_WITHIN_S / 2
+    assert stored_within_s <= BATCH_WITHIN_S * 1.01 or sizes[-1] == FIRST_BATCH_BYTES // 2
+    assert stored_within_s >= BATCH_WITHIN_S / 2 * 0.99 or sizes[-1] == 48_000_000
+
+
+def test_small_batches_say_nothing_of_what_large_ones_take() -> None:
+    assert most_bytes(5_000_000, 100_000, 0.1) == 5_000_000
 
 
 def test_what_waited_behind_a_batch_is_acknowledged_before_the_broker_delivers_it_again() -> None:

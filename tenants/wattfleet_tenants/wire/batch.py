@@ -54,8 +54,8 @@ class PowerBatch:
         """How many readings are in it; missing ones are none."""
         return int(np.count_nonzero(self.power_dw != MISSING) + np.count_nonzero(self.temperature_cc != MISSING))
 
-    def only(self, rows: NDArray[np.bool_]) -> "PowerBatch":
-        """The batch of those rows that are marked."""
+    def only(self, rows: NDArray[np.bool_] | slice) -> "PowerBatch":
+        """The batch of those rows that are marked, or in a slice."""
         return PowerBatch(
             self.positions[rows],
             self.households[rows],

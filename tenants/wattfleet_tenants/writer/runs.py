@@ -28,6 +28,9 @@ WORTH_SAMPLES_PER_SERIES = 2
 WORTH_MESSAGES = 100
 MOST_SERIES_PER_BODY = 12_000
 MOST_BYTES_PER_BODY = 8_000_000
+"""The store takes 32 MiB."""
+MOST_SAMPLES_PER_RUN = 100_000
+"""One home's 69 days. The length of a run has _LENGTH_BYTES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,15 @@ def bodies(batch: PowerBatch) -> Iterator[Body]:
         return
     sockets = batch.power_dw.shape[1]
     samples = _without_value(batch.interval_start_ms)
-    for messages in by_household(batch.households):
-        row_bytes = 128 + messages.shape[1] * _SAMPLE_BYTES
-        at_once = max(1, min(MOST_SERIES_PER_BODY, MOST_BYTES_PER_BODY // row_bytes) // sockets)
-        for first in range(0, len(messages), at_once):
-            some = messages[first : first + at_once]
-            yield Body(_contained(_runs(batch, samples, some)), some.size * sockets)
+    most_repeats = max(1, min(MOST_SAMPLES_PER_RUN, MOST_BYTES_PER_BODY // (_SAMPLE_BYTES * sockets)))
+    for all_messages in by_household(batch.households):
+        for at in range(0, all_messages.shape[1], most_repeats):
+            messages = all_messages[:, at : at + most_repeats]
+            row_bytes = 128 + messages.shape[1] * _SAMPLE_BYTES
+            at_once = max(1, min(MOST_SERIES_PER_BODY, MOST_BYTES_PER_BODY // row_bytes) // sockets)
+            for first in range(0, len(messages), at_once):
+                some = messages[first : first + at_once]
+                yield Body(_contained(_runs(batch, samples, some)), some.size * sockets)
 
 
 def _runs(batch: PowerBatch, samples: NDArray[np.void], messages: NDArray[np.intp]) -> memoryview:
@@ -114,7 +120,9 @@ def _contained(rows: memoryview) -> Sequence[memoryview]:
 
 
 def _varint(number: int, width: int) -> bytes:
-    """A varint of so many bytes, however small the number is."""
+    """A varint of so many bytes, however small the number is; raises OverflowError when it needs more."""
+    if number >> 7 * width:
+        raise OverflowError(f"{number} needs more than {width} bytes")
     low = [number >> 7 * place & 0x7F | 0x80 for place in range(width - 1)]
     return bytes([*low, number >> 7 * (width - 1)])
 

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _LAST_FETCH_WITHIN_S = 2.0
 _FINISH_WITHIN_S = 5.0
+_GIVE_BACK_WITHIN_S = 2.0
 _COUNT_EVERY_S = 5.0
 
 
@@ -64,6 +65,7 @@ class Writer:
         self._run = StoreRun("unknown", 0)
         self._gathering = {lane: Gathering(lane, inbox, self._persistence) for lane, inbox in world.inboxes.items()}
         self._storing: dict[Lane, asyncio.Task[None]] = {}
+        self._in_hand: dict[Lane, list[Delivery]] = {}
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Works until `stopping` is set, then finishes the batches at hand and leaves the rest to come again."""
@@ -80,15 +82,22 @@ class Writer:
                 task.cancel()
 
     async def _finish(self, lanes: Sequence[asyncio.Task[None]]) -> None:
-        """Stores what is at hand; what gathered behind a batch goes to another writer at once."""
-        await asyncio.wait(lanes, timeout=_LAST_FETCH_WITHIN_S)
+        """Lets what is being stored be stored, if it can be soon; the rest goes to another writer at once."""
+        ended, _ = await asyncio.wait(lanes, timeout=_LAST_FETCH_WITHIN_S)
         for task in lanes:
             task.cancel()
+        if self._storing:
+            stored, _ = await asyncio.wait(self._storing.values(), timeout=_FINISH_WITHIN_S)
+            ended |= stored
         with suppress(TimeoutError):
-            async with asyncio.timeout(_FINISH_WITHIN_S):
+            async with asyncio.timeout(_GIVE_BACK_WITHIN_S):
                 for lane, gathering in self._gathering.items():
-                    await self._give_back(lane, [delivery.receipt for delivery in gathering.take()])
-                await asyncio.gather(*self._storing.values())
+                    left = gathering.take_all()
+                    if lane in self._storing and not self._storing[lane].done():
+                        left += self._in_hand[lane]
+                    await self._give_back(lane, [delivery.receipt for delivery in left])
+        for task in ended:
+            task.result()  # a bug must be seen now as well
 
     async def _store_until(self, stopping: asyncio.Event, lane: Lane) -> None:
         self._run = await self._persistence.until_done("store", self._world.store.look)
@@ -98,8 +107,9 @@ class Writer:
             if lane in self._storing and (full or self._storing[lane].done()):
                 await asyncio.wait([self._storing[lane]])
                 self._storing.pop(lane).result()
-            if gathering and lane not in self._storing:
-                self._storing[lane] = asyncio.create_task(self._store(lane, gathering.take()))
+            if gathering and lane not in self._storing and not stopping.is_set():
+                self._in_hand[lane] = gathering.take()
+                self._storing[lane] = asyncio.create_task(self._store(lane, self._in_hand[lane]))
 
     async def _store(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
         began_s = time.monotonic()
