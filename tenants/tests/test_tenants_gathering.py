@@ -86,6 +86,17 @@ async def test_a_store_that_is_away_finds_two_batches_with_the_writer_and_the_re
     assert len(bench.store.samples) == len(set(bench.store.samples)) == 2 * 100 + 80
 
 
+async def test_a_writer_that_ends_while_its_store_is_away_gives_everything_back(bench: WriterAlone) -> None:
+    store = SlowStore(bench)
+    async with bench.writing(hold_s=60):
+        receipts = [bench.inbox.deliver(message(1))]
+        await asyncio.wait_for(store.began.wait(), 5)
+        receipts.append(bench.inbox.deliver(message(2)))
+        await eventually(lambda: not bench.inbox.deliveries, 5, "gathered")
+    assert sorted(delivery.receipt for delivery in bench.inbox.deliveries) == receipts
+    assert bench.store.inserts == 0
+
+
 async def test_a_writer_that_ends_stores_one_batch_and_gives_the_other_back_at_once(bench: WriterAlone) -> None:
     store = SlowStore(bench)
     async with bench.writing(hold_s=60):

@@ -15,7 +15,7 @@ from wattfleet_tenants.writer import metrics
 from wattfleet_tenants.writer.persistence import Persistence
 
 BATCH_BYTES = {Lane.LIVE: 8_000_000, Lane.BACKLOG: 48_000_000}
-"""At most: about 50,000 and 290,000 messages of 30 readings. With two such backlogs in hand it takes 400 MB."""
+"""At most: about 50,000 and 290,000 messages of 30 readings. A writer with two such backlogs takes 400 MB."""
 GATHER_S = {Lane.LIVE: 1.0, Lane.BACKLOG: 0.1}
 BATCH_WITHIN_S = 12.0
 """Batches grow while the store takes them in half of that, and shrink when it needs longer: what waits behind one must

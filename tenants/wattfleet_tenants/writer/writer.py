@@ -3,9 +3,8 @@
 Nothing on the way works per reading in Python. Whatever fails is tried again and nothing is acknowledged meanwhile, so
 the broker keeps what a writer could not finish, whether its store was away or it was killed. A writer that stops leaves
 what it holds unacknowledged: it comes again to the next one, and storing it twice changes nothing. The two lanes are
-worked side by side, so that live readings never wait behind a backlog.
-
-Of each lane one batch is stored while the next one gathers.
+worked side by side, so that live readings never wait behind a backlog; of each, one batch is stored while the next one
+gathers.
 """
 
 import asyncio
