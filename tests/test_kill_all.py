@@ -67,7 +67,7 @@ async def messages_in_streams(platform: RunningPlatform) -> set[bytes]:
                 for position in range(max(1, state.first_seq), state.last_seq + 1):
                     with suppress(NotFoundError):  # settled in the meantime
                         kept = await js.get_msg(stream, position, direct=True)
-                        found.update(bundle.decode(kept.data or b"").messages)
+                        found.update(message for _, message in bundle.decode(kept.data or b"").each())
     finally:
         await connections.close()
     return found

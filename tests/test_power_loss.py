@@ -256,7 +256,7 @@ async def in_streams(load: Load) -> set[Sent]:
 
 def messages_in(packed: bundle.Bundle, load: Load) -> set[Sent]:
     found = set()
-    for household, payload in zip(packed.households, packed.messages, strict=True):
+    for household, payload in packed.each():
         sequence = codec.decode(payload).sequence
         assert payload == load.message(sequence)
         found.add((HouseholdId(household.decode()), sequence))

@@ -99,7 +99,7 @@ async def take(broker: ShardBroker, most: int = 100_000) -> list[HomeReadings]:
                 if len(taken) >= most:
                     break
                 (delivered,) = await consumer.fetch(1, timeout=5)
-                taken += [codec.decode(message) for message in bundle.decode(delivered.data).messages]
+                taken += [codec.decode(message) for _, message in bundle.decode(delivered.data).each()]
                 await delivered.ack_sync()
     return taken
 
@@ -114,5 +114,5 @@ async def lanes(broker: ShardBroker) -> dict[subjects.Lane, list[HomeReadings]]:
             state = (await js.stream_info(stream)).state
             positions = range(state.first_seq, state.last_seq + 1) if state.messages else ()
             payloads = [(await js.get_msg(stream, position)).data or b"" for position in positions]
-            found[lane] = [codec.decode(m) for payload in payloads for m in bundle.decode(payload).messages]
+            found[lane] = [codec.decode(m) for payload in payloads for _, m in bundle.decode(payload).each()]
     return found

@@ -6,7 +6,7 @@ from wattfleet_tenants.ports import Delivery
 from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.wire import bundle
-from wattfleet_tenants.wire.bundle import Bundle
+from wattfleet_tenants.wire.bundle import Bundle, household_column
 from wattfleet_tenants.writer.checks import Limits
 from wattfleet_tenants.writer.render import Renderer
 from wattfleet_tenants.writer.triage import Arrivals, sort
@@ -32,7 +32,7 @@ class Transcoder:
     def body(self, bundles: Sequence[bytes]) -> list[memoryview]:
         """All their samples, in the pieces of one request; raises ValueError when one of their messages is refused."""
         arrivals = Arrivals(Lane.LIVE, [Delivery(bundle.decode(one), "", len(one)) for one in bundles])
-        outcome = sort(arrivals.households, arrivals.messages, (), {}, self._limits, self._now_ms)
+        outcome = sort(arrivals.messages, arrivals.senders, (), {}, self._limits, self._now_ms)
         if outcome.objections:
             raise ValueError(f"a message is refused: {outcome.objections[0].reason}")
         return [self._renderer.render(batch) for batch in outcome.good]
@@ -40,7 +40,7 @@ class Transcoder:
 
 def batches(homes: Homes, first_minute: int, minutes: int) -> Iterator[list[bytes]]:
     """The messages of these minutes, packed as an ingest does, in the pieces that a writer fetches."""
-    blobs, names = Blobs(homes, ShardId("s1"), (0, homes.count)), homes.ids().tolist()
+    blobs, columns = Blobs(homes, ShardId("s1"), (0, homes.count)), list(map(household_column, homes.ids().tolist()))
     batch: list[bytes] = []
     number = 0
     for minute in range(first_minute, first_minute + minutes):
@@ -48,7 +48,7 @@ def batches(homes: Homes, first_minute: int, minutes: int) -> Iterator[list[byte
         for first in range(0, homes.count, MESSAGES_PER_BUNDLE):
             number += 1
             part = slice(first, first + MESSAGES_PER_BUNDLE)
-            packed = Bundle(_RUN, number, (number - 1) * MESSAGES_PER_BUNDLE, names[part], payloads[part])
+            packed = Bundle.of(_RUN, number, (number - 1) * MESSAGES_PER_BUNDLE, columns[part], payloads[part])
             batch.append(bundle.encode(packed))
             if len(batch) == BUNDLES_PER_BATCH:
                 yield batch

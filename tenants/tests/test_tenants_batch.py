@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wattfleet_tenants.reading import MISSING, HomeReadings
 from wattfleet_tenants.socket import MAX_SOCKETS
 from wattfleet_tenants.wire import batch, codec
+from wattfleet_tenants.wire.messages import Messages
 from wattfleet_tenants.wire.readings_pb2 import Readings
 
 HOME = b"h0123456789abcdefghij"
@@ -53,7 +54,7 @@ def one_by_one(payload: bytes) -> HomeReadings | str:
 
 def at_once(messages: Sequence[bytes]) -> list[HomeReadings | str]:
     outcome: dict[int, HomeReadings | str] = {}
-    batches, unreadable = batch.decode([b"h%020d" % i for i in range(len(messages))], messages)
+    batches, unreadable = batch.decode(Messages.of([b"h%020d" % i for i in range(len(messages))], messages))
     for found in batches:
         for row, position in enumerate(found.positions.tolist()):
             assert position not in outcome
@@ -81,7 +82,7 @@ def test_every_count_of_sockets_and_thermometers_is_read_column_by_column(powers
     message = codec.encode(
         HomeReadings(7, 60_000, tuple(v / 10 for v in powers), tuple(20.5 for _ in range(thermometers)))
     )
-    batches, unreadable = batch.decode([HOME] * 40, [message] * 40)
+    batches, unreadable = batch.decode(Messages.of([HOME] * 40, [message] * 40))
     assert not unreadable
     assert len(batches) == 1, "one matrix"
     assert batches[0].power_dw.tolist() == [powers] * 40
@@ -90,7 +91,7 @@ def test_every_count_of_sockets_and_thermometers_is_read_column_by_column(powers
 
 def test_rows_can_be_picked() -> None:
     messages = [codec.encode(HomeReadings(i + 1, 60_000, (float(i),))) for i in range(20)]
-    (found,), _ = batch.decode([HOME] * 20, messages)
+    (found,), _ = batch.decode(Messages.of([HOME] * 20, messages))
     odd = found.only(found.sequence % 2 == 1)
     assert odd.power_dw[:, 0].tolist() == [v * 10 for v in range(0, 20, 2)]
     assert odd.positions.tolist() == list(range(0, 20, 2))
@@ -112,14 +113,14 @@ def test_hostile_variety_costs_each_message_the_same(kind: str, monkeypatch: pyt
         monkeypatch.setattr(batch, step, counted)
 
     count_rows("_groups", len)
-    count_rows("_matrix", lambda messages, positions: len(positions))
-    count_rows("_read_columns", lambda rows, *_: len(rows))
-    count_rows("_parse_one_by_one", lambda senders, messages, positions: len(positions))
+    count_rows("_power_length_bytes", len)
+    count_rows("_read_columns", lambda messages, positions, *_: len(positions))
+    count_rows("_parse_one_by_one", lambda messages, positions: len(positions))
     chance, count = random.Random(7), 4_000
-    batch.decode([HOME] * count, [_hostile(kind, i, chance) for i in range(count)])
+    batch.decode(Messages.of([HOME] * count, [_hostile(kind, i, chance) for i in range(count)]))
     assert handled["_groups"] <= 2 * count, "by length, then by layout"
-    assert max(handled["_matrix"], handled["_read_columns"], handled["_parse_one_by_one"]) <= count
-    assert max(calls.values()) <= count / batch._WORTH_A_MATRIX + 1, "no step is set up for few messages"
+    assert max(handled["_power_length_bytes"], handled["_read_columns"], handled["_parse_one_by_one"]) <= count
+    assert max(calls.values()) <= count / batch._WORTH_COLUMNS + 1, "no step is set up for few messages"
 
 
 def _hostile(kind: str, i: int, chance: random.Random) -> bytes:
@@ -131,5 +132,5 @@ def _hostile(kind: str, i: int, chance: random.Random) -> bytes:
 
 
 def test_missing_stays_missing() -> None:
-    (found,), _ = batch.decode([HOME] * 9, [codec.encode(HomeReadings(1, 60_000, (None, 1.0)))] * 9)
+    (found,), _ = batch.decode(Messages.of([HOME] * 9, [codec.encode(HomeReadings(1, 60_000, (None, 1.0)))] * 9))
     assert (found.power_dw[:, 0] == np.int32(MISSING)).all()

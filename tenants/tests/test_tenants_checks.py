@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wattfleet_tenants.reading import MISSING
 from wattfleet_tenants.wire import batch
+from wattfleet_tenants.wire.messages import Messages
 from wattfleet_tenants.wire.readings_pb2 import Readings
 from wattfleet_tenants.writer.checks import EARLIEST_MS, REASONS, Limits, first_objections
 
@@ -18,7 +19,7 @@ GOOD = {"version": 1, "sequence": 1, "interval_start_ms": NOW_MS, "power_dw": [1
 
 def objections(*messages: dict[str, object], limits: Limits = YEAR_DAYS) -> list[str | None]:
     wire = [Readings(**{"version": 1, **message}).SerializeToString() for message in messages]  # type: ignore[arg-type]
-    batches, unreadable = batch.decode([HOME] * len(wire), wire)
+    batches, unreadable = batch.decode(Messages.of([HOME] * len(wire), wire))
     assert not unreadable
     found: dict[int, str | None] = {}
     for part in batches:

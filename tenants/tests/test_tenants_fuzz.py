@@ -21,13 +21,13 @@ from wattfleet_tenants.ports import Delivery
 from wattfleet_tenants.reading import MISSING
 from wattfleet_tenants.series import power_selector, temperature_selector
 from wattfleet_tenants.subjects import Lane
-from wattfleet_tenants.testing.builders import A_MINUTE_MS, minutes
+from wattfleet_tenants.testing.builders import A_MINUTE_MS, bundle_of, minutes
 from wattfleet_tenants.testing.data_plane import IngestProcess, WriterProcess
 from wattfleet_tenants.testing.nats_server import ShardBroker
 from wattfleet_tenants.testing.victoria_metrics import VictoriaMetrics
 from wattfleet_tenants.testing.waiting import eventually
 from wattfleet_tenants.wire import codec
-from wattfleet_tenants.wire.bundle import Bundle, decode, encode
+from wattfleet_tenants.wire.bundle import decode, encode
 from wattfleet_tenants.writer.checks import FOREIGN, REASONS, Limits
 from wattfleet_tenants.writer.render import Renderer
 from wattfleet_tenants.writer.triage import Arrivals, Sorted, sort
@@ -40,7 +40,7 @@ NOW_MS = int(time.time() * 1000)
 
 def sorted_out(arrivals: Arrivals) -> Sorted:
     """As the writer does it, rendering included: what is good must be writable."""
-    outcome = sort(arrivals.households, arrivals.messages, {STRANGER}, {}, Limits(), NOW_MS)
+    outcome = sort(arrivals.messages, arrivals.senders, {STRANGER}, {}, Limits(), NOW_MS)
     for batch in outcome.good:
         RENDERER.render(batch)
     return outcome
@@ -48,7 +48,7 @@ def sorted_out(arrivals: Arrivals) -> Sorted:
 
 def arrivals_of(messages: list[tuple[bytes, bytes]]) -> Arrivals:
     households, payloads = zip(*messages, strict=True)
-    through_the_wire = decode(encode(Bundle("run", 1, 0, households, payloads)))
+    through_the_wire = decode(encode(bundle_of(households, payloads)))
     return Arrivals(Lane.LIVE, [Delivery(through_the_wire, "receipt", 1)])
 
 

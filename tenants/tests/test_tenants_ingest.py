@@ -130,7 +130,7 @@ class FakeStreams:
         return self.settled[lane] + 1
 
     def messages(self) -> Counter[bytes]:
-        return Counter(message for lane in Lane for bundle in self.bundles[lane] for message in bundle.messages)
+        return Counter(message for lane in Lane for bundle in self.bundles[lane] for _, message in bundle.each())
 
 
 def refused() -> Counter[str]:
@@ -289,7 +289,7 @@ async def test_one_message_a_minute_is_live_and_what_comes_beside_it_is_not() ->
         story.now_s += 1
         edge.arrive((b"h1", own_reply(b"h1", 5), b"5"))
         await story.done(6)
-    live, backlog = ([m for b in streams.bundles[lane] for m in b.messages] for lane in Lane)
+    live, backlog = ([m for b in streams.bundles[lane] for _, m in b.each()] for lane in Lane)
     assert (live, backlog) == ([b"0", b"3", b"5"], [b"1", b"2", b"4"])
 
 
@@ -304,7 +304,7 @@ async def test_a_home_that_catches_up_has_its_fresh_minutes_taken_live_and_its_o
         story.now_s += LIVE_EVERY_S
         edge.arrive((b"h1", own_reply(b"h1", 3), old))
         await story.done(3)
-    live, backlog = ([m for b in streams.bundles[lane] for m in b.messages] for lane in Lane)
+    live, backlog = ([m for b in streams.bundles[lane] for _, m in b.each()] for lane in Lane)
     assert (live, backlog) == ([fresh], [old, old])
 
 

@@ -64,7 +64,7 @@ async def bundles(broker: ShardBroker, lane: Lane) -> list[Bundle]:
 async def stored(broker: ShardBroker) -> Counter[tuple[bytes, bytes]]:
     """How often each message of each household is in the streams."""
     found = [bundle for lane in Lane for bundle in await bundles(broker, lane)]
-    return Counter(pair for bundle in found for pair in zip(bundle.households, bundle.messages, strict=True))
+    return Counter(pair for bundle in found for pair in bundle.each())
 
 
 def metric(ingest: IngestProcess, line: str) -> float:
@@ -141,8 +141,9 @@ async def test_a_message_is_acknowledged_when_it_is_in_the_stream_and_the_next_o
         )
         assert answer.data == b"ok"
     live, backlog = await bundles(broker, Lane.LIVE), await bundles(broker, Lane.BACKLOG)
-    assert [bundle.messages for bundle in live] == [[payloads[0]]]
-    assert [bundle.messages for bundle in backlog] == [[payload] for payload in (*payloads[1:], b"with headers")]
+    assert [bundle.each() for bundle in live] == [[(household.encode(), payloads[0])]]
+    later = (*payloads[1:], b"with headers")
+    assert [bundle.each() for bundle in backlog] == [[(household.encode(), payload)] for payload in later]
     assert [(bundle.number, bundle.messages_before) for bundle in backlog] == [(1, 0), (2, 1), (3, 2), (4, 3)]
     (run,) = {bundle.run for bundle in (*live, *backlog)}
     assert len(run) == 12

@@ -66,6 +66,31 @@ async def test_pieces_arrive_as_one_body_and_connections_are_used_again_until_th
     assert bodies == [[b"one", b"two"], [b"three"]]
 
 
+async def test_runs_that_are_sent_side_by_side_end_one_after_the_other_even_when_one_fails() -> None:
+    begun: list[bytes] = []
+    answers: asyncio.Queue[bytes] = asyncio.Queue()
+    ended: list[bytes] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        name = await reader.readexactly(5)
+        begun.append(name)
+        await reader.readexactly(1)
+        ended.append(name)
+        writer.write(await answers.get())
+
+    async with store_that(take) as store:
+        inserting = [asyncio.create_task(store.insert_runs([memoryview(b"run %d." % i)])) for i in range(3)]
+        await eventually(lambda: len(begun) == 3, 5, "the store has all but the last bytes")
+        for i, answer in enumerate((b"HTTP/1.1 204 No Content\r\n\r\n", b"", b"HTTP/1.1 204 No Content\r\n\r\n")):
+            await eventually(lambda i=i: len(ended) == i + 1, 5, "the next one has ended")
+            answers.put_nowait(answer)
+        first, second, third = await asyncio.gather(*inserting, return_exceptions=True)
+    assert ended == [b"run 0", b"run 1", b"run 2"]
+    assert first is third is None
+    assert isinstance(second, Unavailable)
+
+
 async def test_a_store_that_says_no_is_unavailable() -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await body_of(reader)

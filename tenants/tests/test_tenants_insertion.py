@@ -53,9 +53,9 @@ def backlog(homes: int, minutes: int, missing: bool = False) -> PowerBatch:
         powers[:, 1] = MISSING
     return PowerBatch(
         np.arange(count),
-        np.array([b"h%016d" % (i % homes) for i in range(count)], "S27"),
+        np.array([b"h%016d" % (i // minutes) for i in range(count)], "S28"),
         np.ones(count, np.uint32),
-        (A_MINUTE_MS + INTERVAL_MS * (np.arange(count) // homes)).astype(np.uint64),
+        (A_MINUTE_MS + INTERVAL_MS * (np.arange(count) % minutes)).astype(np.uint64),
         powers,
         np.empty((count, 0), np.int32),
     )

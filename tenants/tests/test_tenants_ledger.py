@@ -14,9 +14,9 @@ from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.ledger import Account, Settled, Totals, total
 from wattfleet_tenants.ports import Unavailable
 from wattfleet_tenants.subjects import Lane
-from wattfleet_tenants.testing.builders import message
+from wattfleet_tenants.testing.builders import bundle_of, message
 from wattfleet_tenants.testing.nats_server import ShardBroker
-from wattfleet_tenants.wire.bundle import Bundle, encode
+from wattfleet_tenants.wire.bundle import encode
 
 bundles = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 50)), min_size=1, max_size=12)
 """Per bundle, how many messages were stored and how many refused."""
@@ -87,7 +87,7 @@ async def ledger_of(broker: ShardBroker) -> AsyncIterator[JetStreamLedger]:
 
 
 async def publish(broker: ShardBroker, run: str, number: int, before: int, count: int) -> None:
-    bundle = Bundle(run, number, before, [b"h0123456789abcdefghij"] * count, [message()] * count)
+    bundle = bundle_of([b"h0123456789abcdefghij"] * count, [message()] * count, run, number, before)
     async with broker.operator() as nats:
         await nats.jetstream().publish(subjects.bundles(broker.shard, Lane.LIVE, run), encode(bundle))
 

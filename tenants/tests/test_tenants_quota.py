@@ -10,9 +10,11 @@ from wattfleet_tenants.adapters.jetstream import households_bucket
 from wattfleet_tenants.crd import Household
 from wattfleet_tenants.quota import DEFAULT_QUOTA, Quota
 from wattfleet_tenants.reading import INTERVAL_MS
+from wattfleet_tenants.wire.messages import Messages
 from wattfleet_tenants.wire.readings_pb2 import Readings
 from wattfleet_tenants.writer.checks import Limits
-from wattfleet_tenants.writer.triage import sort
+from wattfleet_tenants.writer.grouping import senders
+from wattfleet_tenants.writer.triage import Sorted, sort
 
 HOMES = (b"h0123456789abcdefghij", b"h0123456789abcdefghik")
 NOW_MS = 1_790_000_040_000
@@ -63,7 +65,7 @@ def test_of_any_mix_exactly_those_messages_are_refused_that_their_senders_may_no
 ) -> None:
     each = [(home, sockets, thermometers) for home, sockets, thermometers, times in sent for _ in range(times)]
     messages = [of(power_dw=[1] * sockets, temperature_cc=[1] * thermometers) for _, sockets, thermometers in each]
-    outcome = sort([home for home, *_ in each], messages, (), special, Limits(), NOW_MS)
+    outcome = sort_of([home for home, *_ in each], messages, set(), special)
     refused = {one.position: one.reason for one in outcome.objections}
     over = [i for i, (home, *values) in enumerate(each) if not special.get(home, DEFAULT_QUOTA).allows(*values)]
     assert refused == dict.fromkeys(over, "over-quota")
@@ -73,9 +75,14 @@ def test_of_any_mix_exactly_those_messages_are_refused_that_their_senders_may_no
 def test_what_is_wrong_in_itself_is_called_so_and_a_stranger_a_stranger() -> None:
     few, home = {one: Quota(sockets=1) for one in HOMES}, HOMES[0]
     messages = [of(power_dw=[1, 250_001]), of(power_dw=[1] * 65), of(power_dw=[1, 1]), of(power_dw=[1, 1])]
-    outcome = sort([home, home, home, HOMES[1]], messages, {HOMES[1]}, few, Limits(), NOW_MS)
+    outcome = sort_of([home, home, home, HOMES[1]], messages, {HOMES[1]}, few)
     reasons = [one.reason for one in sorted(outcome.objections, key=lambda one: one.position)]
     assert reasons == ["implausible-power", "too-many-sockets", "over-quota", "foreign"]
+
+
+def sort_of(homes: list[bytes], messages: list[bytes], foreign: set[bytes], quotas: dict[bytes, Quota]) -> Sorted:
+    arrived = Messages.of(homes, messages)
+    return sort(arrived, senders(arrived.households), foreign, quotas, Limits(), NOW_MS)
 
 
 def of(**fields: object) -> bytes:

@@ -12,7 +12,9 @@ from wattfleet_tenants.household import HOUSEHOLD_ID_PATTERN, HouseholdId, mint_
 from wattfleet_tenants.reading import INTERVAL_MS, MISSING, HomeReadings
 from wattfleet_tenants.testing.victoria_metrics import VictoriaMetrics
 from wattfleet_tenants.wire import batch, codec
+from wattfleet_tenants.wire.messages import Messages
 from wattfleet_tenants.writer.checks import EARLIEST_MS
+from wattfleet_tenants.writer.grouping import senders
 from wattfleet_tenants.writer.render import Renderer
 
 MAX_POWER_W = 25_000
@@ -46,7 +48,7 @@ def samples_of(household: str, readings: HomeReadings) -> set[Sample]:
 
 def rendered(messages: list[tuple[HouseholdId, HomeReadings]]) -> bytes:
     senders = [household.encode() for household, _ in messages]
-    batches, unreadable = batch.decode(senders, [codec.encode(readings) for _, readings in messages])
+    batches, unreadable = batch.decode(Messages.of(senders, [codec.encode(readings) for _, readings in messages]))
     assert not unreadable
     return b"".join(RENDERER.render(found) for found in batches)
 
@@ -75,14 +77,16 @@ def parsed(rows: bytes) -> list[Sample]:
 def homes_batch(ids: list[bytes], at_ms: list[int], power_dw: object) -> batch.PowerBatch:
     values = np.array(power_dw, np.int32)
     no_temperatures = np.empty((len(ids), 0), np.int32)
-    return batch.PowerBatch(
+    households = np.array(ids, "S28")
+    unordered = batch.PowerBatch(
         np.arange(len(ids)),
-        np.array(ids),
+        households,
         np.ones(len(ids), np.uint32),
         np.array(at_ms, np.uint64),
         values,
         no_temperatures,
     )
+    return unordered.only(senders(households).positions)
 
 
 def test_rows_of_a_series_follow_each_other_in_the_order_of_their_messages() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import httpx
 import numpy as np
@@ -17,24 +17,27 @@ from wattfleet_tenants.testing.builders import A_MINUTE_MS
 from wattfleet_tenants.testing.victoria_metrics import VictoriaMetrics
 from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import order, runs
-from wattfleet_tenants.writer.grouping import by_household
+from wattfleet_tenants.writer.grouping import neighbours, senders
 from wattfleet_tenants.writer.render import Renderer
 
 
 def batch_of(households: list[str], power_dw: np.ndarray, times: list[int] | None = None) -> PowerBatch:
-    """power_dw[i] are the readings of households[i]; without `times`, each household's minutes follow each other."""
+    """power_dw[i] are the readings of households[i]; without `times`, each household's minutes follow each other. The
+    rows are in the order in which a writer has them."""
     count = len(households)
     minutes = times or [
         A_MINUTE_MS + households[: i + 1].count(household) * INTERVAL_MS for i, household in enumerate(households)
     ]
-    return PowerBatch(
+    ids = np.array([household.encode() for household in households], "S28")
+    batch = PowerBatch(
         np.arange(count),
-        np.array([household.encode() for household in households], "S27"),
+        ids,
         np.ones(count, np.uint32),
         np.array(minutes, np.uint64),
         power_dw.astype(np.int32),
         np.empty((count, 0), np.int32),
     )
+    return batch.only(senders(ids).positions)
 
 
 def store(program: VictoriaMetrics, batch: PowerBatch) -> None:
@@ -90,9 +93,8 @@ def test_the_store_keeps_series_in_the_order_in_which_they_are_written(victoria_
 
 
 def test_households_are_written_in_the_order_of_their_ranks() -> None:
-    ids = np.array([mint_household_id().encode() for _ in range(50)] * 2, "S27")
-    (group,) = by_household(ids)
-    ranks = order.ranks(ids[group[:, 0]].tolist()).tolist()
+    ids = np.array([mint_household_id().encode() for _ in range(50)] * 2, "S28")
+    ranks = order.ranks(senders(ids).names).tolist()
     assert ranks == sorted(ranks)
 
 
@@ -147,13 +149,33 @@ def test_times_from_1970_to_2100_fit_into_their_width(at_ms: int) -> None:
 @given(
     st.lists(st.sampled_from(["haaaaaaaa00000001", "haaaaaaaa00000002", "hbbbbbbbb000000001", "hc" * 10]), max_size=40)
 )
-def test_every_message_is_in_the_row_of_its_household(households: list[str]) -> None:
-    ids = np.array([household.encode() for household in households], "S27")
-    rows = [row for group in (by_household(ids) if households else []) for row in group.tolist()]
+def test_every_message_is_with_those_of_its_household(households: list[str]) -> None:
+    ids = np.array([household.encode() for household in households], "S28")
+    sent = senders(ids)
+    ends = np.cumsum(sent.counts).tolist()
+    rows = [sent.positions[end - count : end].tolist() for end, count in zip(ends, sent.counts.tolist(), strict=True)]
     assert sorted(i for row in rows for i in row) == list(range(len(households)))
-    assert all(len({households[i] for i in row}) == 1 for row in rows)
+    assert [{households[i].encode() for i in row} for row in rows] == [{name} for name in sent.names]
     assert len(rows) == len(set(households))
     assert all(row == sorted(row) for row in rows), "in the order in which they came"
+    some = set(sent.names[::2])
+    assert sent.mark(some).tolist() == [household.encode() in some for household in households]
+
+
+@given(st.lists(st.integers(0, 3), max_size=30), st.integers(1, 5))
+def test_neighbours_are_found_cut_and_put_into_matrices(households: list[int], most: int) -> None:
+    ids = np.array([b"h%d" % household for household in households], "S28")
+    wanted = [len(list(alike)) for _, alike in groupby(households)]
+    found = neighbours(ids)
+    assert found.counts.tolist() == wanted
+    pieces = found.cut(most)
+    assert max(pieces.counts, default=0) <= most
+    rows = [range(first, first + count) for first, count in zip(pieces.firsts, pieces.counts, strict=True)]
+    assert [row for piece in rows for row in piece] == list(range(len(ids)))
+    in_matrices = {
+        int(one): row for which, matrix in pieces.matrices() for one, row in zip(which, matrix.tolist(), strict=True)
+    }
+    assert [in_matrices[i] for i in range(len(pieces))] == [list(row) for row in rows]
 
 
 def test_runs_are_for_a_backlog_only() -> None:

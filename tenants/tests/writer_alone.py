@@ -10,7 +10,7 @@ from wattfleet_tenants.ports import Delivery, RefusedMessage, StoreRun, Unavaila
 from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.telemetry.health import Health
-from wattfleet_tenants.wire.bundle import Bundle
+from wattfleet_tenants.testing.builders import bundle_of
 from wattfleet_tenants.writer.checks import Limits
 from wattfleet_tenants.writer.writer import World, Writer
 
@@ -30,7 +30,7 @@ class FakeInbox:
 
     def deliver(self, *payloads: bytes, household: str = HOME) -> str:
         number = len(self._unsettled) + len(self.acknowledged) + 1
-        bundle = Bundle("run", number, 10 * (number - 1), [household.encode()] * len(payloads), payloads)
+        bundle = bundle_of([household.encode()] * len(payloads), payloads, "run", number, 10 * (number - 1))
         delivery = Delivery(bundle, f"receipt-{number}", BUNDLE_BYTES)
         self.deliveries.append(delivery)
         self._unsettled[delivery.receipt] = delivery

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from wattfleet_tenants.reading import MISSING
 from wattfleet_tenants.wire import batch
+from wattfleet_tenants.wire.messages import Messages
 from wattfleet_tenants.wire.readings_pb2 import Readings
 
 MEASUREMENT = "power"
@@ -67,7 +68,7 @@ class FixedWidthLines:
         Raises ValueError for what the benchmark's homes never send: a message that is not ours, households with ids of
         different length, and a reading that is missing or beyond `MAX_POWER_W`.
         """
-        batches, unreadable = batch.decode(households, messages)
+        batches, unreadable = batch.decode(Messages.of(households, messages))
         if unreadable:
             raise ValueError(f"message {unreadable[0].position} is {unreadable[0].reason}")
         return b"".join(self._lines(one) for one in batches)

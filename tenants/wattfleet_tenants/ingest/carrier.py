@@ -86,10 +86,9 @@ class Carrier:
 
     async def _deliver(self, parcel: Parcel) -> None:
         began_s = time.monotonic()
-        households = [home.name for home in parcel.homes]
-        position = await self._publish(
-            encode(Bundle(self._run, self._number, self._messages_before, households, parcel.messages))
-        )
+        columns = [home.column for home in parcel.homes]
+        bundle = Bundle.of(self._run, self._number, self._messages_before, columns, parcel.messages)
+        position = await self._publish(encode(bundle))
         if position is None:
             await self._refused(parcel)
             return

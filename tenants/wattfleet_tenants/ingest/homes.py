@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from struct import Struct
 
 from wattfleet_tenants.quota import DEFAULT_QUOTA
+from wattfleet_tenants.wire.bundle import household_column
 
 LIVE_EVERY_S = 25.0
 """Less than half of the minute in which a home sends one message: a late one does not make the next early."""
@@ -26,14 +27,15 @@ _INTERVAL_START_TAG = 0x19
 
 
 class Home:
-    """name: the last token of its subject. inbox: how its own reply subjects begin. live_again_s: on the ingest's
-    clock. unsettled: in units, packed or about to be, as far as this run of the ingest knows, of most_unsettled that
-    are its share."""
+    """name: the last token of its subject. column: the same in a bundle. inbox: how its own reply subjects begin.
+    live_again_s: on the ingest's clock. unsettled: in units, packed or about to be, as far as this run of the ingest
+    knows, of most_unsettled that are its share."""
 
-    __slots__ = ("inbox", "live_again_s", "most_unsettled", "name", "unsettled")
+    __slots__ = ("column", "inbox", "live_again_s", "most_unsettled", "name", "unsettled")
 
     def __init__(self, name: bytes, most_unsettled: int) -> None:
         self.name = name
+        self.column = household_column(name)
         self.inbox = b"_INBOX.%b." % name
         self.live_again_s = 0.0
         self.unsettled = 0

@@ -25,8 +25,9 @@ from wattfleet_tenants.permissions import Permissions
 from wattfleet_tenants.quota import DEFAULT_QUOTA, Quota
 from wattfleet_tenants.server_settings import BROKER_SETTINGS
 from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.testing.builders import bundle_of
 from wattfleet_tenants.testing.programs import Program, find_program, free_port
-from wattfleet_tenants.wire.bundle import Bundle, encode
+from wattfleet_tenants.wire.bundle import encode
 
 _CONFIG = """
 server_name: test
@@ -204,8 +205,6 @@ class ShardBroker:
     async def publish_bundle(self, *sent: tuple[HouseholdId, bytes], lane: subjects.Lane = subjects.Lane.LIVE) -> None:
         """Puts messages into a lane's stream as one bundle of a run of its own, as an ingest does."""
         run = secrets.token_hex(6)
-        households, messages = [household.encode() for household, _ in sent], [message for _, message in sent]
+        bundle = bundle_of([household.encode() for household, _ in sent], [message for _, message in sent], run)
         async with self.operator() as client:
-            await client.jetstream().publish(
-                subjects.bundles(self.shard, lane, run), encode(Bundle(run, 1, 0, households, messages))
-            )
+            await client.jetstream().publish(subjects.bundles(self.shard, lane, run), encode(bundle))

@@ -1,7 +1,7 @@
-"""Thousands of messages at once: joined, looked at as one matrix of bytes, and read column by column.
+"""Thousands of messages at once, read field by field.
 
 Agents write their fields in one order with fixed widths, so all messages of one length (and one count of sockets) have
-the same layout, and a column of the matrix is the same field in all of them. A message that differs in any tag is
+the same layout, and a field is in the same place of all of them. A message that differs in any tag is
 still right protobuf perhaps: it is parsed by itself, slower but with the same outcome. So what a home may send is
 defined by `codec.parse` alone, and each message costs the same bounded work however odd its neighbours are.
 
@@ -9,7 +9,7 @@ defined by `codec.parse` alone, and each message costs the same bounded work how
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,17 +18,15 @@ from numpy.typing import NDArray
 from wattfleet_tenants.reading import MISSING
 from wattfleet_tenants.socket import MAX_SOCKETS
 from wattfleet_tenants.wire import codec
+from wattfleet_tenants.wire.messages import Messages
 from wattfleet_tenants.wire.readings_pb2 import Readings
-
-HOUSEHOLD_BYTES = 27
-"""The longest household id; what is longer is none, and is cut here."""
 
 _SEQUENCE, _INTERVAL_START, _POWER_TAG = 3, 8, 16
 _TAGS = ((0, 0x08), (1, codec.VERSION), (2, 0x15), (7, 0x19), (_POWER_TAG, 0x22))
 _TEMPERATURE = 0x2A
 _VALUE_BYTES = 4
-# Setting up a matrix costs as much as parsing about thirty messages one by one.
-_WORTH_A_MATRIX = 32
+# Setting up columns costs as much as parsing about thirty messages one by one.
+_WORTH_COLUMNS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,8 @@ class PowerBatch:
         """How many readings are in it; missing ones are none."""
         return int(np.count_nonzero(self.power_dw != MISSING) + np.count_nonzero(self.temperature_cc != MISSING))
 
-    def only(self, rows: NDArray[np.bool_] | slice) -> "PowerBatch":
-        """The batch of those rows that are marked, or in a slice."""
+    def only(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> "PowerBatch":
+        """The batch of those rows: marked, by their numbers, or in a slice."""
         return PowerBatch(
             self.positions[rows],
             self.households[rows],
@@ -74,39 +72,39 @@ class Unreadable:
     reason: str
 
 
-def decode(households: Sequence[bytes], messages: Sequence[bytes]) -> tuple[list[PowerBatch], list[Unreadable]]:
+def decode(messages: Messages, order: NDArray[np.intp] | None = None) -> tuple[list[PowerBatch], list[Unreadable]]:
     """All of `messages`, each in exactly one batch or unreadable, whatever bytes they are.
 
-    messages[i] was sent by households[i].
+    order: all their positions in the order in which a batch shall have them, as far as they have one layout.
     """
     batches: list[PowerBatch] = []
     singles: list[int] = []
-    senders = np.array(households, f"S{HOUSEHOLD_BYTES}")
-    lengths = np.fromiter(map(len, messages), np.intp, len(messages))
-    for length, of_length in _groups(lengths):
-        if length <= _POWER_TAG + 2 or len(of_length) < _WORTH_A_MATRIX:
+    order = np.arange(len(messages)) if order is None else order
+    for length, members in _groups(messages.lengths[order]):
+        of_length = order[members]
+        if length <= _POWER_TAG + 2 or len(of_length) < _WORTH_COLUMNS:
             singles.extend(of_length.tolist())
             continue
-        rows = _matrix(messages, of_length)
-        for key, members in _groups(_power_length_bytes(rows)):
-            layout = _layout(length, key & 0xFF, key >> 8)
-            if layout is None or len(members) < _WORTH_A_MATRIX:
-                singles.extend(of_length[members].tolist())
+        heads = messages.cut(of_length, 0, _POWER_TAG + 3)
+        for key, rows in _groups(_power_length_bytes(heads)):
+            alike, layout = of_length[rows], _layout(length, key & 0xFF, key >> 8)
+            if layout is None or len(alike) < _WORTH_COLUMNS:
+                singles.extend(alike.tolist())
                 continue
-            batch, odd = _read_columns(rows[members], of_length[members], senders, layout)
+            batch, odd = _read_columns(messages, alike, heads[rows], layout)
             singles.extend(odd)
             if len(batch):
                 batches.append(batch)
-    parsed, unreadable = _parse_one_by_one(senders, messages, singles)
+    parsed, unreadable = _parse_one_by_one(messages, singles)
     return batches + parsed, unreadable
 
 
-def _groups(keys: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+def _groups(keys: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp] | slice]]:
     """Each different key with the positions that have it."""
     if not len(keys):
         return
     if (keys == keys[0]).all():
-        yield int(keys[0]), np.arange(len(keys))
+        yield int(keys[0]), slice(None)
         return
     order = np.argsort(keys, kind="stable")
     ends = np.flatnonzero(np.diff(keys[order])) + 1
@@ -114,16 +112,10 @@ def _groups(keys: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
         yield int(keys[members[0]]), members
 
 
-def _matrix(messages: Sequence[bytes], positions: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """Messages of one length, one a row."""
-    joined = b"".join(messages if len(positions) == len(messages) else [messages[i] for i in positions.tolist()])
-    return np.frombuffer(joined, np.uint8).reshape(len(positions), -1)
-
-
-def _power_length_bytes(rows: NDArray[np.uint8]) -> NDArray[np.intp]:
+def _power_length_bytes(heads: NDArray[np.uint8]) -> NDArray[np.intp]:
     """Per row, the first byte of the powers' length, and above it the second when there is one."""
-    first = rows[:, _POWER_TAG + 1].astype(np.intp)
-    second = rows[:, _POWER_TAG + 2].astype(np.intp)
+    first = heads[:, _POWER_TAG + 1].astype(np.intp)
+    second = heads[:, _POWER_TAG + 2].astype(np.intp)
     return first | np.where(first > 0x7F, second << 8, 0)
 
 
@@ -133,7 +125,7 @@ class _Layout:
     thermometers: int
     power_at: int
     temperature_at: int
-    tags: tuple[tuple[int, int], ...]
+    before_temperatures: bytes
 
 
 def _layout(length: int, first: int, second: int) -> _Layout | None:
@@ -142,18 +134,14 @@ def _layout(length: int, first: int, second: int) -> _Layout | None:
         return None
     power_bytes = (first & 0x7F) | second << 7
     power_at = _POWER_TAG + 1 + len(_varint(power_bytes))
-    temperature_tag = power_at + power_bytes
-    temperature_bytes = _payload_after_tag(length - temperature_tag)
+    temperature_bytes = _payload_after_tag(length - power_at - power_bytes)
     if temperature_bytes is None or power_bytes % _VALUE_BYTES or not power_bytes:
         return None
     sockets, thermometers = power_bytes // _VALUE_BYTES, temperature_bytes // _VALUE_BYTES
     if max(sockets, thermometers) > MAX_SOCKETS:
         return None
-    tags = _TAGS
-    if thermometers:
-        head = (_TEMPERATURE, *_varint(temperature_bytes))
-        tags += tuple((temperature_tag + i, byte) for i, byte in enumerate(head))
-    return _Layout(sockets, thermometers, power_at, length - temperature_bytes, tags)
+    before = bytes([_TEMPERATURE, *_varint(temperature_bytes)]) if thermometers else b""
+    return _Layout(sockets, thermometers, power_at, length - temperature_bytes, before)
 
 
 def _payload_after_tag(rest: int) -> int | None:
@@ -171,21 +159,27 @@ def _varint(value: int) -> bytes:
 
 
 def _read_columns(
-    rows: NDArray[np.uint8], positions: NDArray[np.intp], senders: NDArray[np.bytes_], layout: _Layout
+    messages: Messages, positions: NDArray[np.intp], heads: NDArray[np.uint8], layout: _Layout
 ) -> tuple[PowerBatch, list[int]]:
     """The batch of all messages that have the layout's tags, and the positions of those that do not."""
-    ours = np.logical_and.reduce([rows[:, column] == byte for column, byte in layout.tags])
+    ours = np.ones(len(positions), np.bool_)
+    for column, byte in _TAGS:
+        ours &= heads[:, column] == byte
+    before = layout.before_temperatures
+    tags = messages.cut(positions, layout.temperature_at - len(before), len(before))
+    for column, byte in enumerate(before):
+        ours &= tags[:, column] == byte
     odd: list[int] = []
     if not ours.all():
         odd = positions[~ours].tolist()
-        rows, positions = rows[ours], positions[ours]
-    temperatures = _column(rows, layout.temperature_at, _VALUE_BYTES * layout.thermometers)
+        heads, positions = heads[ours], positions[ours]
+    temperatures = messages.cut(positions, layout.temperature_at, _VALUE_BYTES * layout.thermometers)
     batch = PowerBatch(
         positions,
-        senders[positions],
-        _column(rows, _SEQUENCE, 4).view("<u4").reshape(-1),
-        _column(rows, _INTERVAL_START, 8).view("<u8").reshape(-1),
-        _column(rows, layout.power_at, _VALUE_BYTES * layout.sockets).view("<i4"),
+        messages.households[positions],
+        _column(heads, _SEQUENCE, 4).view("<u4").reshape(-1),
+        _column(heads, _INTERVAL_START, 8).view("<u8").reshape(-1),
+        messages.cut(positions, layout.power_at, _VALUE_BYTES * layout.sockets).view("<i4"),
         temperatures.view("<i4") if layout.thermometers else np.empty((len(positions), 0), np.int32),
     )
     return batch, odd
@@ -195,9 +189,7 @@ def _column(rows: NDArray[np.uint8], start: int, width: int) -> NDArray[np.uint8
     return np.ascontiguousarray(rows[:, start : start + width])
 
 
-def _parse_one_by_one(
-    senders: NDArray[np.bytes_], messages: Sequence[bytes], positions: list[int]
-) -> tuple[list[PowerBatch], list[Unreadable]]:
+def _parse_one_by_one(messages: Messages, positions: list[int]) -> tuple[list[PowerBatch], list[Unreadable]]:
     shapes: dict[tuple[int, int], list[tuple[int, Readings]]] = defaultdict(list)
     unreadable = []
     for position in positions:
@@ -207,7 +199,7 @@ def _parse_one_by_one(
             unreadable.append(Unreadable(position, str(error)))
             continue
         shapes[len(readings.power_dw), len(readings.temperature_cc)].append((position, readings))
-    return [_batch_of(senders, parsed) for parsed in shapes.values()], unreadable
+    return [_batch_of(messages.households, parsed) for parsed in shapes.values()], unreadable
 
 
 def _batch_of(senders: NDArray[np.bytes_], parsed: list[tuple[int, Readings]]) -> PowerBatch:

@@ -1,35 +1,67 @@
 """Bundles: readings of many homes as one message of the broker.
 
-Protobuf with two parallel lists: packing and unpacking cost about 0.1 us per home's message each, and every message
-stays byte for byte what its home sent.
+Protobuf with three columns: who sent each message, how long it is, and the messages one behind the other, byte for byte
+as their homes sent them. A writer goes on with the columns as they are. With a list of senders and one of messages, as
+in version 1, what it does before writing took 1.2 us a message instead of 0.7.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from struct import pack, unpack
 
 from google.protobuf.message import DecodeError
 
 from wattfleet_tenants.wire.bundle_pb2 import PackedReadings
 
-VERSION = 1
+VERSION = 2
+_VERSION_OF_LISTS = 1
+
+HOUSEHOLD_BYTES = 28
+"""One more than the longest household id has, so that what was cut is none."""
+LENGTH_BYTES = 4
+_NOBODY = b"?".ljust(HOUSEHOLD_BYTES, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """messages[i] was sent by households[i], the last token of its subject, which nobody has checked yet.
+    """Some messages of one lane, as columns; `Bundle.of` makes them from single messages.
 
     run names the run of the ingest, number counts its bundles of this lane from 1, and messages_before says how many
-    messages the earlier ones of them hold.
+    messages the earlier ones of them hold. households: HOUSEHOLD_BYTES each, see `household_column`; nobody has checked
+    them yet. lengths: LENGTH_BYTES each. joined: the messages.
     """
 
     run: str
     number: int
     messages_before: int
-    households: Sequence[bytes]
-    messages: Sequence[bytes]
+    households: bytes
+    lengths: bytes
+    joined: bytes
+
+    @classmethod
+    def of(
+        cls, run: str, number: int, messages_before: int, columns: Iterable[bytes], messages: Sequence[bytes]
+    ) -> "Bundle":
+        """messages[i] was sent by whom columns[i] names."""
+        lengths = pack(f"<{len(messages)}I", *map(len, messages))
+        return cls(run, number, messages_before, b"".join(columns), lengths, b"".join(messages))
 
     def __len__(self) -> int:
-        return len(self.messages)
+        return len(self.lengths) // LENGTH_BYTES
+
+    def each(self) -> list[tuple[bytes, bytes]]:
+        """Who sent it, and the message: slow, for a look at single ones."""
+        starts = range(0, len(self.households), HOUSEHOLD_BYTES)
+        senders = [self.households[at : at + HOUSEHOLD_BYTES].rstrip(b"\0") for at in starts]
+        ends = pairwise(accumulate(_lengths(self.lengths), initial=0))
+        return list(zip(senders, [self.joined[first:last] for first, last in ends], strict=True))
+
+
+def household_column(token: bytes) -> bytes:
+    """The last token of a subject in its fixed width. What cannot be a household, and might be taken for one in a fixed
+    width, becomes "?"."""
+    return _NOBODY if len(token) > HOUSEHOLD_BYTES or b"\0" in token else token.ljust(HOUSEHOLD_BYTES, b"\0")
 
 
 def encode(bundle: Bundle) -> bytes:
@@ -39,8 +71,9 @@ def encode(bundle: Bundle) -> bytes:
         run=bundle.run,
         number=bundle.number,
         messages_before=bundle.messages_before,
-        household=bundle.households,
-        message=bundle.messages,
+        households=bundle.households,
+        lengths=bundle.lengths,
+        messages=bundle.joined,
     ).SerializeToString()
 
 
@@ -50,9 +83,29 @@ def decode(payload: bytes) -> Bundle:
         packed = PackedReadings.FromString(payload)
     except DecodeError as error:
         raise ValueError("malformed bundle") from error
-    if packed.version != VERSION:
+    if packed.version not in (VERSION, _VERSION_OF_LISTS):
         raise ValueError(f"bundle of unknown version {packed.version}")
-    households, messages = list(packed.household), list(packed.message)
-    if not packed.run or not packed.number or len(households) != len(messages):
+    head = packed.run, packed.number, packed.messages_before
+    if packed.version == VERSION:
+        bundle, whole = Bundle(*head, packed.households, packed.lengths, packed.messages), _is_whole(packed)
+    else:
+        bundle, whole = _of_lists(packed), len(packed.household) == len(packed.message)
+    if not packed.run or not packed.number or not whole:
         raise ValueError("incomplete bundle")
-    return Bundle(packed.run, packed.number, packed.messages_before, households, messages)
+    return bundle
+
+
+def _is_whole(packed: PackedReadings) -> bool:
+    count, odd = divmod(len(packed.lengths), LENGTH_BYTES)
+    if odd or len(packed.households) != count * HOUSEHOLD_BYTES:
+        return False
+    return sum(_lengths(packed.lengths)) == len(packed.messages)
+
+
+def _of_lists(packed: PackedReadings) -> Bundle:
+    columns = map(household_column, packed.household)
+    return Bundle.of(packed.run, packed.number, packed.messages_before, columns, packed.message)
+
+
+def _lengths(column: bytes) -> tuple[int, ...]:
+    return unpack(f"<{len(column) // LENGTH_BYTES}I", column)

@@ -24,13 +24,13 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#wattfleet_tenants/wire/bundle.proto\x12\twattfleet\"{\n\x0ePackedReadings\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x06\x12\x17\n\x0fmessages_before\x18\x04 \x01(\x06\x12\x11\n\thousehold\x18\x05 \x03(\x0c\x12\x0f\n\x07message\x18\x06 \x03(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#wattfleet_tenants/wire/bundle.proto\x12\twattfleet\"\xb2\x01\n\x0ePackedReadings\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x06\x12\x17\n\x0fmessages_before\x18\x04 \x01(\x06\x12\x11\n\thousehold\x18\x05 \x03(\x0c\x12\x0f\n\x07message\x18\x06 \x03(\x0c\x12\x12\n\nhouseholds\x18\x07 \x01(\x0c\x12\x0f\n\x07lengths\x18\x08 \x01(\x0c\x12\x10\n\x08messages\x18\t \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wattfleet_tenants.wire.bundle_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PACKEDREADINGS']._serialized_start=50
-  _globals['_PACKEDREADINGS']._serialized_end=173
+  _globals['_PACKEDREADINGS']._serialized_start=51
+  _globals['_PACKEDREADINGS']._serialized_end=229
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,11 @@
-"""Which messages of a batch are of one household, found without comparing whole ids; in the store's order."""
+"""Who sent the messages of a batch, and the order in which the store likes them best: its own, household by household.
 
-from collections.abc import Iterator
+A batch is read in this order, so that what comes behind finds a household's messages behind each other. Nothing but
+speed depends on that.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,24 +15,70 @@ from wattfleet_tenants.writer import order
 _KEY = slice(1, 9)  # characters of an id that usually tell households apart: behind the "h", and in ids of every length
 
 
-def by_household(households: NDArray[np.bytes_]) -> Iterator[NDArray[np.intp]]:
-    """The messages' indices as matrices: the messages of one household are a row, those with equally many a matrix.
+@dataclass(frozen=True, slots=True)
+class Senders:
+    """names[i] sent counts[i] messages. positions: of the messages of the first, as they came, then of the second, and
+    so on, in the store's order."""
 
-    Rows are in the order in which the store keeps households.
-    """
-    characters = np.ascontiguousarray(households).view(np.uint8).reshape(len(households), -1)
+    names: list[bytes]
+    counts: NDArray[np.intp]
+    positions: NDArray[np.intp]
+
+    def mark(self, some: Collection[bytes]) -> NDArray[np.bool_]:
+        """For each position, whether one of `some` sent it."""
+        chosen = np.fromiter((name in some for name in self.names), np.bool_, len(self.names))
+        marked = np.empty(len(self.positions), np.bool_)
+        marked[self.positions] = np.repeat(chosen, self.counts)
+        return marked
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Rows of a batch that follow each other and are of one household: counts[i] of them from row firsts[i] on."""
+
+    firsts: NDArray[np.intp]
+    counts: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.firsts)
+
+    def only(self, some: slice) -> "Neighbours":
+        """Those in a slice."""
+        return Neighbours(self.firsts[some], self.counts[some])
+
+    def cut(self, most: int) -> "Neighbours":
+        """The same rows, where more than `most` of one household are several neighbours."""
+        parts = -(-self.counts // most)
+        before = np.repeat(np.cumsum(parts) - parts, parts)
+        offsets = (np.arange(len(before)) - before) * most
+        left = np.repeat(self.counts, parts) - offsets
+        return Neighbours(np.repeat(self.firsts, parts) + offsets, np.minimum(left, most))
+
+    def matrices(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """For each count: which neighbours have it, and their rows, those of one household a row of the matrix."""
+        for count in np.unique(self.counts).tolist():
+            which = np.flatnonzero(self.counts == count)
+            yield which, self.firsts[which, None] + np.arange(count)
+
+
+def senders(households: NDArray[np.bytes_]) -> Senders:
+    """Who sent what, given the sender of each message, found without comparing whole ids."""
+    characters = np.ascontiguousarray(households).view(np.uint8).reshape(len(households), households.itemsize)
     keys = np.ascontiguousarray(characters[:, _KEY]).view(np.uint64).reshape(-1)
-    groups = list(_by_key(keys))
-    if any((households[group] != households[group[:, :1]]).any() for group in groups):
-        _, whole = np.unique(households, return_inverse=True)
-        groups = list(_by_key(whole.astype(np.uint64)))
-    for group in groups:
-        yield group[np.argsort(order.ranks(households[group[:, 0]].tolist()))]
+    positions = np.argsort(keys, kind="stable")
+    found = neighbours(households[positions])
+    if len(found.firsts) != np.count_nonzero(np.diff(keys[positions])) + bool(len(keys)):  # ids with one key
+        positions = np.argsort(households, kind="stable")
+        found = neighbours(households[positions])
+    names = households[positions[found.firsts]]
+    sequence = np.argsort(order.ranks(names.tolist()))
+    firsts, counts = found.firsts[sequence], found.counts[sequence]
+    starts = np.cumsum(counts) - counts
+    moved = np.repeat(firsts - starts, counts) + np.arange(len(positions))
+    return Senders(names[sequence].tolist(), counts, positions[moved])
 
 
-def _by_key(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.intp]]:
-    sorted_ = np.argsort(keys, kind="stable")
-    firsts = np.flatnonzero(np.diff(keys[sorted_], prepend=~keys[sorted_[:1]]))
-    counts = np.diff(firsts, append=len(sorted_))
-    for count in np.unique(counts).tolist():
-        yield sorted_[firsts[counts == count][:, None] + np.arange(count)]
+def neighbours(households: NDArray[np.bytes_]) -> Neighbours:
+    """Which rows belong together, given each row's household."""
+    firsts = np.flatnonzero(np.concatenate(([True], households[1:] != households[:-1]))[: len(households)])
+    return Neighbours(firsts, np.diff(firsts, append=len(households)))

@@ -29,7 +29,7 @@ from wattfleet_tenants.reading import MISSING
 from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import order
 from wattfleet_tenants.writer.checks import MAX_TEMPERATURE_C, MIN_TEMPERATURE_C
-from wattfleet_tenants.writer.grouping import by_household
+from wattfleet_tenants.writer.grouping import neighbours
 
 _TIME_DIGITS = 13  # until the year 2286
 
@@ -53,7 +53,7 @@ class Renderer:
         """
         if not len(batch):
             return memoryview(b"")
-        heads, groups = _heads(batch), list(by_household(batch.households))
+        heads, groups = _heads(batch), [rows for _, rows in neighbours(batch.households).matrices()]
         power = self._power.rows(batch.power_dw, heads, groups)
         if not batch.temperature_cc.size:
             return power
@@ -87,7 +87,7 @@ class _Kind:
         self._decimals, self._after = decimals, after
 
     def rows(self, values: NDArray[np.int32], heads: Fields, groups: list[NDArray[np.intp]]) -> memoryview:
-        """One row per value that is not missing. values[i], heads[i] are of message i; groups: see `by_household`."""
+        """One row per value that is not missing. values[i], heads[i] are of message i; groups: see `Neighbours`."""
         columns = order.columns(values.shape[1])
         values = values[:, columns]
         measured = values != MISSING

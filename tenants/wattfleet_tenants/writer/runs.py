@@ -14,6 +14,7 @@ samples a series, median of three); 30,000 save nothing more.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from wattfleet_tenants import series
 from wattfleet_tenants.reading import MISSING
 from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import order
-from wattfleet_tenants.writer.grouping import by_household
+from wattfleet_tenants.writer.grouping import Neighbours, neighbours
 
 WORTH_SAMPLES_PER_SERIES = 2
 WORTH_MESSAGES = 100
@@ -45,72 +46,99 @@ _LENGTH_BYTES = 3
 _TIME_BYTES = 6  # as a varint, until the year 2109
 _SAMPLE = b"\x12\x10\x09" + bytes(8) + b"\x10"  # its value goes where the zeros are, its time behind it
 _VALUE_AT, _SAMPLE_BYTES = 3, len(_SAMPLE) + _TIME_BYTES
-_VALUE = np.dtype({"names": ["value"], "formats": ["<f8"], "offsets": [_VALUE_AT], "itemsize": _SAMPLE_BYTES})
+_MOST_LABEL_BYTES = 128
 
 
 def worth_runs(batch: PowerBatch) -> bool:
     """Whether the store takes `batch` cheaper as runs."""
     if len(batch) < WORTH_MESSAGES or not batch.power_dw.size:
         return False
-    return len(set(batch.households.tolist())) * WORTH_SAMPLES_PER_SERIES <= len(batch)
+    return len(neighbours(batch.households)) * WORTH_SAMPLES_PER_SERIES <= len(batch)
 
 
 def apart(batch: PowerBatch) -> tuple[PowerBatch, list[PowerBatch]]:
     """What of `batch` runs can hold, the powers of messages with readings of all sockets, and the rest."""
-    complete = (batch.power_dw != MISSING).all(axis=1)
-    if complete.all() and not batch.temperature_cc.size:
+    if not batch.temperature_cc.size and batch.power_dw.min() > MISSING:
         return batch, []
+    complete = (batch.power_dw != MISSING).all(axis=1)
     runs = batch.only(complete)
     temperatures = replace(runs, power_dw=np.empty((len(runs), 0), np.int32))
     return runs, [part for part in (temperatures, batch.only(~complete)) if part.samples]
 
 
 def bodies(batch: PowerBatch) -> Iterator[Body]:
-    """All powers of `batch`, none of which is missing, as bodies of remote write."""
+    """All powers of `batch`, none of which is missing, as bodies of remote write, in the order of its rows."""
     if not len(batch):
         return
     sockets = batch.power_dw.shape[1]
     samples = _without_value(batch.interval_start_ms)
     most_repeats = max(1, min(MOST_SAMPLES_PER_RUN, MOST_BYTES_PER_BODY // (_SAMPLE_BYTES * sockets)))
-    for all_messages in by_household(batch.households):
-        for at in range(0, all_messages.shape[1], most_repeats):
-            messages = all_messages[:, at : at + most_repeats]
-            row_bytes = 128 + messages.shape[1] * _SAMPLE_BYTES
-            at_once = max(1, min(MOST_SERIES_PER_BODY, MOST_BYTES_PER_BODY // row_bytes) // sockets)
-            for first in range(0, len(messages), at_once):
-                some = messages[first : first + at_once]
-                yield Body(_contained(_runs(batch, samples, some)), some.size * sockets)
+    for some in _portions(neighbours(batch.households).cut(most_repeats), sockets):
+        yield Body(_contained(_written(batch, samples, some)), int(some.counts.sum()) * sockets)
 
 
-def _runs(batch: PowerBatch, samples: NDArray[np.void], messages: NDArray[np.intp]) -> memoryview:
-    """The runs of some households; messages[i] are those of household i, equally many of each."""
+def _portions(homes: Neighbours, sockets: int) -> Iterator[Neighbours]:
+    """As much of `homes` at a time as fits into one body."""
+    ends = np.cumsum((_MOST_LABEL_BYTES + homes.counts * _SAMPLE_BYTES) * sockets)
+    first = before = 0
+    while first < len(homes):
+        last = int(np.searchsorted(ends, before + MOST_BYTES_PER_BODY, side="right"))
+        last = min(max(last, first + 1), first + max(1, MOST_SERIES_PER_BODY // sockets))
+        yield homes.only(slice(first, last))
+        first, before = last, int(ends[last - 1])
+
+
+def _written(batch: PowerBatch, samples: NDArray[np.void], homes: Neighbours) -> memoryview:
+    """The runs of some households, one household behind the other however many messages each has."""
+    blocks = [memoryview(b"")] * len(homes)
+    for which, messages in homes.matrices():
+        written = _runs(batch, samples, messages)
+        if len(which) == len(homes):
+            return written.reshape(-1).data
+        for home, block in zip(which.tolist(), written, strict=True):
+            blocks[home] = block.data
+    return memoryview(b"".join(blocks))
+
+
+def _runs(batch: PowerBatch, samples: NDArray[np.void], messages: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """The runs of some households, those of one household a row; messages[i] are those of household i."""
     count, repeats = messages.shape
     columns = order.columns(batch.power_dw.shape[1])
     households = _labels(b"household", batch.households[messages[:, 0]].tolist())
     sockets = _labels(b"socket", [b"%d" % (column + 1) for column in columns.tolist()])
-    length = len(_METRIC_LABEL) + households.itemsize + sockets.itemsize + repeats * _SAMPLE_BYTES
+    run_bytes = repeats * _SAMPLE_BYTES
+    length = len(_METRIC_LABEL) + households.itemsize + sockets.itemsize + run_bytes
     head = b"\x0a" + _varint(length, _LENGTH_BYTES) + _METRIC_LABEL
-    widths = {"head": len(head), "household": households.itemsize, "socket": sockets.itemsize}
-    fields = [(name, f"V{width}") for name, width in widths.items()]
-    rows = np.empty((count, len(columns)), np.dtype([*fields, ("samples", samples.dtype, (repeats,))]))
+    widths = {"head": len(head), "household": households.itemsize, "socket": sockets.itemsize, "samples": run_bytes}
+    rows = np.empty((count, len(columns)), np.dtype([(name, f"V{width}") for name, width in widths.items()]))
     rows["head"] = np.void(head)
     rows["household"] = households[:, None]
     rows["socket"] = sockets[None, :]
-    rows["samples"] = samples[messages][:, None, :]
-    rows["samples"].view(_VALUE)["value"] = batch.power_dw[messages][:, :, columns].transpose(0, 2, 1) / 10.0
-    return rows.reshape(-1).view(np.uint8).data
+    rows["samples"] = samples[messages].view(f"V{run_bytes}")
+    by_socket = np.ascontiguousarray(batch.power_dw[messages].transpose(0, 2, 1))
+    _values_in(rows, run_bytes)[...] = by_socket[:, columns] / 10.0
+    return rows.view(np.uint8)
+
+
+def _values_in(rows: NDArray[np.void], run_bytes: int) -> NDArray[np.float64]:
+    """The values' places in the runs, with which all `rows` end."""
+    first = rows.itemsize - run_bytes + _VALUE_AT
+    return np.ndarray((*rows.shape, run_bytes // _SAMPLE_BYTES), "<f8", rows, first, (*rows.strides, _SAMPLE_BYTES))
 
 
 def _labels(name: bytes, values: Sequence[bytes]) -> NDArray[np.void]:
+    """A label with each of `values`, all of one width."""
     longest = max(map(len, values))
-    return _fixed([_label(name, value, longest) for value in values])
+    return _fixed([_before_value(name, len(value), longest) + value for value in values])
 
 
-def _label(name: bytes, value: bytes, width: int) -> bytes:
-    """As long as one whose value has `width` bytes. The rest is shared between two varints, which have 10 at most."""
-    outer, inner = divmod(width - len(value), 2)
-    label = b"\x0a%c%b\x12%b%b" % (len(name), name, _varint(len(value), 1 + outer + inner), value)
-    return b"\x0a%b%b" % (_varint(len(label), 1 + outer), label)
+@cache
+def _before_value(name: bytes, length: int, width: int) -> bytes:
+    """What a label has before a value of `length` bytes, so that it is as long as with one of `width` bytes. The rest
+    is shared between two varints, which have 10 bytes at most."""
+    outer, inner = divmod(width - length, 2)
+    fields = b"\x0a%c%b\x12%b" % (len(name), name, _varint(length, 1 + outer + inner))
+    return b"\x0a%b%b" % (_varint(len(fields) + length, 1 + outer), fields)
 
 
 def _contained(rows: memoryview) -> Sequence[memoryview]:
@@ -138,4 +166,4 @@ def _fixed(texts: Sequence[bytes]) -> NDArray[np.void]:
     return np.frombuffer(b"".join(texts), f"V{len(texts[0])}")
 
 
-_METRIC_LABEL = _label(b"__name__", series.POWER.encode(), len(series.POWER))
+_METRIC_LABEL = _before_value(b"__name__", len(series.POWER), len(series.POWER)) + series.POWER.encode()

@@ -6,7 +6,6 @@ message can say otherwise.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,9 @@ from wattfleet_tenants.ports import Delivery, RefusedMessage
 from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.wire.batch import PowerBatch, decode
+from wattfleet_tenants.wire.messages import Messages
 from wattfleet_tenants.writer.checks import FOREIGN, OVER_QUOTA, REASONS, Limits, first_objections
+from wattfleet_tenants.writer.grouping import Senders, senders
 
 _ALL_REASONS = (*REASONS, OVER_QUOTA, FOREIGN)
 _OVER_QUOTA_INDEX, _FOREIGN_INDEX = len(REASONS), len(REASONS) + 1
@@ -32,8 +33,8 @@ class Arrivals:
         self._bundles = [delivery.bundle for delivery in deliveries]
         self._ends = np.cumsum([len(bundle) for bundle in self._bundles])
         self.receipts = [delivery.receipt for delivery in deliveries]
-        self.households: list[bytes] = list(chain.from_iterable(bundle.households for bundle in self._bundles))
-        self.messages: list[bytes] = list(chain.from_iterable(bundle.messages for bundle in self._bundles))
+        self.messages = Messages(self._bundles)
+        self.senders = senders(self.messages.households)
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -105,7 +106,7 @@ class Sorted:
                 arrivals.identity(one.position),
                 arrivals.messages[one.position],
                 one.reason,
-                names[arrivals.households[one.position]],
+                names[arrivals.messages.households[one.position]],
                 one.sequence,
             )
             for one in self.objections
@@ -113,8 +114,8 @@ class Sorted:
 
 
 def sort(
-    households: Sequence[bytes],
-    messages: Sequence[bytes],
+    messages: Messages,
+    sent_by: Senders,
     foreign: Collection[bytes],
     quotas: Mapping[bytes, Quota],
     limits: Limits,
@@ -122,8 +123,8 @@ def sort(
 ) -> Sorted:
     """Decodes and checks `messages`; those of `foreign` senders are refused whatever they say. quotas: of those senders
     that have one of their own. now_ms: Unix time."""
-    strangers = _marked(households, foreign)
-    batches, unreadable = decode(households, messages)
+    strangers = sent_by.mark(foreign) if foreign else None
+    batches, unreadable = decode(messages, sent_by.positions)
     outcome = Sorted([], [])
     for one in unreadable:
         reason = FOREIGN if strangers is not None and strangers[one.position] else one.reason
@@ -144,17 +145,11 @@ def sort(
     return outcome
 
 
-def _marked(households: Sequence[bytes], foreign: Collection[bytes]) -> NDArray[np.bool_] | None:
-    if not foreign:
-        return None
-    return np.fromiter((household in foreign for household in households), np.bool_, len(households))
-
-
 def _over_quota(batch: PowerBatch, quotas: Mapping[bytes, Quota]) -> NDArray[np.bool_] | None:
     """Which messages of a batch have more values than their senders may; all of a batch have equally many."""
     sockets, thermometers = batch.power_dw.shape[1], batch.temperature_cc.shape[1]
     over = {household for household, quota in quotas.items() if not quota.allows(sockets, thermometers)}
-    return _marked(batch.households.tolist(), over) if over else None
+    return np.isin(batch.households, list(over)) if over else None
 
 
 def _objections(batch: PowerBatch, objections: NDArray[np.intp]) -> Iterator[Objection]:

@@ -114,10 +114,10 @@ class Writer:
         began_s = time.monotonic()
         arrivals = Arrivals(lane, deliveries)
         metrics.RECEIVED.inc(len(arrivals))
-        names = self._names.of(set(arrivals.households))
+        names = self._names.of(arrivals.senders.names)
         foreign = await self._foreign(names)
         now_ms = int(time.time() * 1000)
-        outcome = sort(arrivals.households, arrivals.messages, foreign, self._quotas(names), self._limits, now_ms)
+        outcome = sort(arrivals.messages, arrivals.senders, foreign, self._quotas(names), self._limits, now_ms)
         run = self._run
         samples = await self._insertion.insert(outcome.good)
         stored_at_s = time.monotonic()
