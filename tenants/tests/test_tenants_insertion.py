@@ -13,6 +13,7 @@ from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import insertion, runs
 from wattfleet_tenants.writer.insertion import Insertion
 from wattfleet_tenants.writer.persistence import Persistence
+from wattfleet_tenants.writer.render import Renderer
 
 _TAKES_S = 0.01
 
@@ -62,7 +63,7 @@ def backlog(homes: int, minutes: int, missing: bool = False) -> PowerBatch:
 
 
 def insert(store: CountingStore, batch: PowerBatch) -> int:
-    return asyncio.run(Insertion(store, Persistence(Health()), 1_000).insert([batch]))
+    return asyncio.run(Insertion(store, Persistence(Health()), Renderer(1_000)).insert([batch]))
 
 
 @pytest.mark.parametrize("failures", [0, 2])

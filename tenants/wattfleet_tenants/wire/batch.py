@@ -9,7 +9,7 @@ defined by `codec.parse` alone, and each message costs the same bounded work how
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,18 @@ class PowerBatch:
             self.interval_start_ms[rows],
             self.power_dw[rows],
             self.temperature_cc[rows],
+        )
+
+    @staticmethod
+    def joined(batches: Sequence["PowerBatch"]) -> "PowerBatch":
+        """All rows of batches with equally many values."""
+        return PowerBatch(
+            np.concatenate([batch.positions for batch in batches]),
+            np.concatenate([batch.households for batch in batches]),
+            np.concatenate([batch.sequence for batch in batches]),
+            np.concatenate([batch.interval_start_ms for batch in batches]),
+            np.concatenate([batch.power_dw for batch in batches]),
+            np.concatenate([batch.temperature_cc for batch in batches]),
         )
 
 

@@ -6,6 +6,7 @@ speed depends on that.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,22 @@ class Senders:
     names: list[bytes]
     counts: NDArray[np.intp]
     positions: NDArray[np.intp]
+    ranks: NDArray[np.uint32]
+    """Of names[i] in the store's order."""
+
+    def rank_of_each(self) -> NDArray[np.uint32]:
+        """For each position, its sender's rank."""
+        return self._spread(self.ranks)
 
     def mark(self, some: Collection[bytes]) -> NDArray[np.bool_]:
         """For each position, whether one of `some` sent it."""
         chosen = np.fromiter((name in some for name in self.names), np.bool_, len(self.names))
-        marked = np.empty(len(self.positions), np.bool_)
-        marked[self.positions] = np.repeat(chosen, self.counts)
-        return marked
+        return self._spread(chosen)
+
+    def _spread(self, of_names: NDArray[Any]) -> NDArray[Any]:
+        spread = np.empty(len(self.positions), of_names.dtype)
+        spread[self.positions] = np.repeat(of_names, self.counts)
+        return spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +81,12 @@ def senders(households: NDArray[np.bytes_]) -> Senders:
         positions = np.argsort(households, kind="stable")
         found = neighbours(households[positions])
     names = households[positions[found.firsts]]
-    sequence = np.argsort(order.ranks(names.tolist()))
+    ranks = order.ranks(names.tolist())
+    sequence = np.argsort(ranks)
     firsts, counts = found.firsts[sequence], found.counts[sequence]
     starts = np.cumsum(counts) - counts
     moved = np.repeat(firsts - starts, counts) + np.arange(len(positions))
-    return Senders(names[sequence].tolist(), counts, positions[moved])
+    return Senders(names[sequence].tolist(), counts, positions[moved], ranks[sequence])
 
 
 def neighbours(households: NDArray[np.bytes_]) -> Neighbours:

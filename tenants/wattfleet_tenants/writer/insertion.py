@@ -19,12 +19,14 @@ _MESSAGES_OF_ROWS_AT_ONCE = 10_000
 
 
 class Insertion:
-    """max_power_w: no reading is beyond it; see `Renderer`."""
+    """Several may be under way: their bodies go one behind the other, in the order in which they began."""
 
-    def __init__(self, store: Store, persistence: Persistence, max_power_w: int) -> None:
+    def __init__(self, store: Store, persistence: Persistence, renderer: Renderer) -> None:
         self._store = store
         self._persistence = persistence
-        self._renderer = Renderer(max_power_w)
+        self._renderer = renderer
+        self._free = asyncio.Semaphore(_BODIES_AT_ONCE)
+        self._writing = asyncio.Lock()
 
     async def insert(self, batches: Sequence[PowerBatch]) -> int:
         """Hands all readings to the store, however long it takes; returns how many there were."""
@@ -49,14 +51,12 @@ class Insertion:
 
     async def _insert_runs(self, batch: PowerBatch) -> None:
         """The next body is written while the store takes others."""
-        free = asyncio.Semaphore(_BODIES_AT_ONCE)
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as group, self._writing:
             for body in runs.bodies(batch):
-                await free.acquire()
-                group.create_task(self._insert_body(body, free))
+                await self._free.acquire()
+                group.create_task(self._insert_body(body)).add_done_callback(lambda _: self._free.release())
                 await asyncio.sleep(0)  # begins it
 
-    async def _insert_body(self, body: runs.Body, free: asyncio.Semaphore) -> None:
+    async def _insert_body(self, body: runs.Body) -> None:
         await self._persistence.until_done("store", lambda: self._store.insert_runs(body.pieces))
         metrics.SAMPLES.inc(body.samples)
-        free.release()

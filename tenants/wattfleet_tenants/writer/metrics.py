@@ -20,10 +20,12 @@ WAITING = Gauge("wattfleet_writer_waiting", "Bundles in the stream that nobody f
 RETRIES = Counter("wattfleet_writer_retries_total", "Attempts that failed and are repeated", ["part"])
 STORED_AGAIN = Counter("wattfleet_writer_stored_again_total", "Messages stored again as the store may have lost them")
 STORE_DROPPED = Gauge("wattfleet_writer_store_dropped_rows", "Rows that the store itself says it threw away")
-BATCH_MESSAGES = Histogram(
-    "wattfleet_writer_batch_messages", "Messages per batch", buckets=(1, 10, 100, 500, 1_000, 2_000, 4_000, 8_000)
+PORTION_MESSAGES = Histogram(
+    "wattfleet_writer_portion_messages",
+    "Messages stored at a time",
+    buckets=(1, 10, 100, 1_000, 4_000, 8_000, 16_000, 64_000),
 )
-BATCH_SECONDS = Histogram("wattfleet_writer_batch_seconds", "From fetched to in the store's memory")
+STORED_SECONDS = Histogram("wattfleet_writer_stored_seconds", "From fetched to in the store's memory")
 
 SENT = Gauge("wattfleet_ledger_sent", "Messages that the shard's ingests acknowledged", ["lane"])
 SETTLED_STORED = Gauge("wattfleet_ledger_stored", "Of those, messages that are safely stored", ["lane"])

@@ -7,7 +7,7 @@ this one with what the store exports.
 """
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import xxhash
@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 
 def ranks(values: Iterable[bytes]) -> NDArray[np.uint32]:
     """Where series with these values of a label come, as numbers to be sorted by."""
-    return np.array([xxhash.xxh64_intdigest(value) & 0xFFFFFFFF for value in values], np.uint32)
+    return np.array(list(map(_rank, values)), np.uint32)
+
+
+@lru_cache(2**17)
+def _rank(value: bytes) -> int:
+    return xxhash.xxh64_intdigest(value) & 0xFFFFFFFF
 
 
 @cache

@@ -1,0 +1,133 @@
+"""While the store is busy, what comes in waits together, is bounded, and is not lost to a writer's end."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wattfleet_tenants.adapters.jetstream import ACK_WAIT_S
+from wattfleet_tenants.ports import Delivery
+from wattfleet_tenants.subjects import Lane
+from wattfleet_tenants.testing.builders import bundle_of, message, minutes
+from wattfleet_tenants.testing.waiting import eventually
+from wattfleet_tenants.writer.held import ACK_AFTER_S
+from wattfleet_tenants.writer.in_hand import (
+    FIRST_BYTES,
+    LARGEST_BUNDLE_BYTES,
+    MOST_BYTES,
+    STORED_WITHIN_S,
+    InHand,
+    allowed_bytes,
+)
+from writer_alone import BUNDLE_BYTES, WriterAlone
+
+BUNDLES_IN_HAND = FIRST_BYTES // BUNDLE_BYTES
+
+
+@given(st.floats(0.001, 600), st.integers(FIRST_BYTES, 96_000_000))
+def test_so_much_is_in_hand_as_the_store_takes_in_time_and_it_grows_by_doubling(
+    s_per_mb: float, first_bytes: int
+) -> None:
+    sizes = [first_bytes]
+    for _ in range(10):
+        sizes.append(min(96_000_000, allowed_bytes(sizes[-1], sizes[-1], sizes[-1] / 1e6 * s_per_mb)))
+        assert sizes[-1] <= 2 * sizes[-2]
+    stored_within_s = sizes[-1] / 1e6 * s_per_mb
+    assert stored_within_s <= STORED_WITHIN_S * 1.01 or sizes[-1] == FIRST_BYTES // 2
+    assert stored_within_s >= STORED_WITHIN_S / 2 * 0.99 or sizes[-1] == 96_000_000
+
+
+def test_little_in_hand_says_nothing_of_what_much_takes() -> None:
+    assert allowed_bytes(10_000_000, 100_000, 0.1) == 10_000_000
+
+
+@given(st.lists(st.lists(st.integers(1, 1_000_000), max_size=9), max_size=9), st.sampled_from(Lane))
+def test_what_is_in_hand_is_what_was_taken_and_not_let_go(fetches: list[list[int]], lane: Lane) -> None:
+    in_hand = InHand(lane)
+    empty = bundle_of([], [])
+    taken = [[Delivery(empty, f"{i}.{j}", size) for j, size in enumerate(sizes)] for i, sizes in enumerate(fetches)]
+    for deliveries in taken:
+        in_hand.take(deliveries)
+    total = sum(map(sum, fetches))
+    assert in_hand.room_bytes == (FIRST_BYTES - total if FIRST_BYTES - total >= LARGEST_BUNDLE_BYTES else 0)
+    for deliveries in taken[::2]:
+        in_hand.let_go([delivery.receipt for delivery in deliveries], 1.0)
+    assert in_hand.receipts == [delivery.receipt for deliveries in taken[1::2] for delivery in deliveries]
+    in_hand.learn()
+    assert in_hand.room_bytes <= max(FIRST_BYTES * 2, MOST_BYTES[lane])
+
+
+def test_what_waited_for_its_turn_is_acknowledged_before_the_broker_delivers_it_again() -> None:
+    look_s = 1.0
+    assert STORED_WITHIN_S + ACK_AFTER_S + look_s < ACK_WAIT_S * 0.8
+
+
+class SlowStore:
+    """Takes rows as long as it is told."""
+
+    def __init__(self, bench: WriterAlone) -> None:
+        self.may_go_on = asyncio.Event()
+        self.began = asyncio.Event()
+        self._insert = bench.store.insert_rows
+        bench.store.insert_rows = self.insert_rows  # type: ignore[method-assign]
+
+    async def insert_rows(self, rows: Sequence[memoryview]) -> None:
+        self.began.set()
+        await self.may_go_on.wait()
+        await self._insert(rows)
+
+
+@pytest.fixture
+def bench() -> WriterAlone:
+    return WriterAlone()
+
+
+async def test_what_comes_in_while_the_store_is_busy_is_stored_together(bench: WriterAlone) -> None:
+    store = SlowStore(bench)
+    async with bench.writing(hold_s=0.1):
+        bench.inbox.deliver(message(1))
+        await asyncio.wait_for(store.began.wait(), 5)
+        for sequence in range(2, 8):
+            bench.inbox.deliver(message(sequence))
+            await eventually(lambda: not bench.inbox.deliveries, 5, "fetched though the store is busy")
+        store.may_go_on.set()
+        await eventually(lambda: len(bench.inbox.acknowledged) == 7, 5, "all are stored")
+    assert bench.store.inserts == 3, "the first, the one that was next, and all others"
+
+
+async def test_a_store_that_is_away_finds_some_with_the_writer_and_the_rest_with_the_broker(bench: WriterAlone) -> None:
+    store = SlowStore(bench)
+    async with bench.writing(hold_s=0.1):
+        for payload in minutes(100):
+            bench.inbox.deliver(payload)
+        await eventually(lambda: bench.inbox.fetched >= BUNDLES_IN_HAND - 2, 5, "it holds what it may")
+        with pytest.raises(TimeoutError):
+            await eventually(lambda: bench.inbox.fetched > BUNDLES_IN_HAND, 0.3, "it takes ever more")
+        store.may_go_on.set()
+        await eventually(lambda: len(bench.inbox.acknowledged) == 100, 10, "all are stored")
+    assert len(bench.store.samples) == len(set(bench.store.samples)) == 2 * 100 + 80
+
+
+async def test_a_writer_that_ends_while_its_store_is_away_gives_everything_back(bench: WriterAlone) -> None:
+    store = SlowStore(bench)
+    async with bench.writing(hold_s=60):
+        receipts = [bench.inbox.deliver(message(1))]
+        await asyncio.wait_for(store.began.wait(), 5)
+        receipts.append(bench.inbox.deliver(message(2)))
+        await eventually(lambda: not bench.inbox.deliveries, 5, "gathered")
+    assert sorted(delivery.receipt for delivery in bench.inbox.deliveries) == receipts
+    assert bench.store.inserts == 0
+
+
+async def test_a_writer_that_ends_stores_what_it_has_begun_and_gives_the_rest_back_at_once(bench: WriterAlone) -> None:
+    store = SlowStore(bench)
+    async with bench.writing(hold_s=60):
+        bench.inbox.deliver(message(1))
+        await asyncio.wait_for(store.began.wait(), 5)
+        for sequence in (2, 3):
+            last = bench.inbox.deliver(message(sequence))
+            await eventually(lambda: not bench.inbox.deliveries, 5, "in hand")
+        asyncio.get_running_loop().call_later(0.5, store.may_go_on.set)
+    assert [delivery.receipt for delivery in bench.inbox.deliveries] == [last]
+    assert bench.store.inserts == 2

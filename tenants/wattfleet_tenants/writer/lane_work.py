@@ -1,0 +1,174 @@
+"""One lane of a writer: what is fetched is sorted at once, waits for its turn, and is stored portion by portion.
+
+Fetching goes on while the store is busy, and while one portion is stored the next one is written.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from wattfleet_tenants.ports import Delivery, Inbox, StoreRun
+from wattfleet_tenants.subjects import Lane
+from wattfleet_tenants.wire.batch import PowerBatch
+from wattfleet_tenants.writer import metrics
+from wattfleet_tenants.writer.arrived import Arrived
+from wattfleet_tenants.writer.in_hand import InHand
+from wattfleet_tenants.writer.insertion import Insertion
+from wattfleet_tenants.writer.persistence import Persistence
+from wattfleet_tenants.writer.reception import Reception
+from wattfleet_tenants.writer.sweep import Portion, Sweep
+
+logger = logging.getLogger(__name__)
+
+GATHER_S = {Lane.LIVE: 1.0, Lane.BACKLOG: 0.3}
+"""How long one fetch waits for more."""
+ROUND_S = {Lane.LIVE: 0.0, Lane.BACKLOG: 3.0}
+"""A round of much that waits takes at least so long, so that some has gathered for each visit."""
+_PORTIONS_AT_ONCE = 2
+_LOOK_EVERY_S = 0.1
+
+
+class Holding(Protocol):
+    """What the store has, until it may be acknowledged."""
+
+    @property
+    def store_run(self) -> StoreRun:
+        """The store's run as it is known now."""
+        ...
+
+    def hold(self, arrived: Arrived) -> None:
+        """Nothing of `arrived` is left to do."""
+        ...
+
+
+class LaneWork:
+    """`run` it until it is told to `stop`."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        inbox: Inbox,
+        reception: Reception,
+        insertion: Insertion,
+        persistence: Persistence,
+        holding: Holding,
+    ) -> None:
+        self._lane = lane
+        self._inbox = inbox
+        self._reception = reception
+        self._insertion = insertion
+        self._persistence = persistence
+        self._holding = holding
+        self._in_hand = InHand(lane)
+        self._sweep = Sweep()
+        self._round, self._round_began_s = -1, 0.0
+        self._room = asyncio.Event()
+        self._something = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def receipts(self) -> list[str]:
+        """Of what is fetched and not yet stored."""
+        return self._in_hand.receipts
+
+    async def run(self) -> None:
+        """Works until `stop`, and then until what is begun is done. Raises whatever a bug raises."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._gather())
+                group.create_task(self._store_portions(group))
+        except ExceptionGroup as bugs:
+            raise bugs.exceptions[0] from None
+
+    def stop(self) -> None:
+        """Nothing more is fetched, and no portion is begun."""
+        self._stopping = True
+        self._room.set()
+        self._something.set()
+
+    async def _gather(self) -> None:
+        """Fetches what there is by and by, as much as may be in hand."""
+        while not self._stopping:
+            if not self._in_hand.room_bytes:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            fetched = await self._persistence.until_done("inbox", self._fetch)
+            metrics.WAITING.labels(self._lane).set(self._inbox.waiting)
+            if fetched:
+                await self._take_in(fetched)
+
+    async def _fetch(self) -> list[Delivery]:
+        return await self._inbox.fetch(self._in_hand.room_bytes, GATHER_S[self._lane])
+
+    async def _take_in(self, fetched: Sequence[Delivery]) -> None:
+        self._in_hand.take(fetched)
+        arrived = await self._reception.sort(self._lane, fetched)
+        self._sweep.add(arrived)
+        self._something.set()
+        if arrived.refused:
+            await self._reception.refuse(arrived.refused)
+        self._count_down(arrived, 1)
+
+    async def _store_portions(self, group: asyncio.TaskGroup) -> None:
+        free = asyncio.Semaphore(_PORTIONS_AT_ONCE)
+        while await self._anything_waits():
+            await free.acquire()
+            await self._turn()
+            if not self._stopping:
+                group.create_task(self._store(self._sweep.take())).add_done_callback(lambda _: free.release())
+
+    async def _anything_waits(self) -> bool:
+        """When something does; False once the lane stops."""
+        while not self._sweep and not self._stopping:
+            self._something.clear()
+            await self._something.wait()
+        return not self._stopping
+
+    async def _turn(self) -> None:
+        """When the next portion may begin, given how long a round shall take. Nothing waits for that while no more can
+        be fetched."""
+        if self._round != self._sweep.rounds:
+            self._round, self._round_began_s = self._sweep.rounds, time.monotonic()
+            self._in_hand.learn()
+        while self._sweep.waits_for_a_round and self._in_hand.room_bytes and not self._stopping:
+            due_s = self._round_began_s + self._sweep.share_done * ROUND_S[self._lane] - time.monotonic()
+            if due_s <= 0:
+                return
+            await asyncio.sleep(min(due_s, _LOOK_EVERY_S))
+
+    async def _store(self, portion: Portion) -> None:
+        began_s = time.monotonic()
+        run = self._holding.store_run
+        for arrived, _ in portion.messages:
+            arrived.run = arrived.run or run
+        samples = await self._insertion.insert(portion.batches)
+        _follow("handed to the store", portion.batches)
+        messages = sum(count for _, count in portion.messages)
+        metrics.PORTION_MESSAGES.observe(messages)
+        seconds = round(time.monotonic() - began_s, 4)
+        extra = {"lane": self._lane, "messages": messages, "samples": samples, "seconds": seconds}
+        logger.info("stored", extra=extra)
+        for arrived, count in portion.messages:
+            self._count_down(arrived, count)
+
+    def _count_down(self, arrived: Arrived, count: int) -> None:
+        arrived.left -= count
+        if arrived.left:
+            return
+        took_s = time.monotonic() - arrived.since_s
+        metrics.STORED_SECONDS.observe(took_s)
+        self._in_hand.let_go(arrived.receipts, took_s)
+        self._room.set()
+        self._holding.hold(arrived)
+
+
+def _follow(event: str, batches: Sequence[PowerBatch]) -> None:
+    """At DEBUG, one line per message, so that a single reading can be followed through the writer."""
+    if not logger.isEnabledFor(logging.DEBUG):
+        return
+    for batch in batches:
+        for household, sequence in zip(batch.households, batch.sequence.tolist(), strict=True):
+            logger.debug(event, extra={"household": household.decode(), "sequence": sequence})

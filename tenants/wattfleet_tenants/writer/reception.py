@@ -1,0 +1,69 @@
+"""What was fetched becomes good messages, ready to be stored, and refused ones, which the quarantine keeps."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+from wattfleet_tenants.household import HouseholdId
+from wattfleet_tenants.ports import Assignments, Delivery, Quarantine, RefusedMessage
+from wattfleet_tenants.quota import Quota
+from wattfleet_tenants.subjects import Lane
+from wattfleet_tenants.writer import metrics
+from wattfleet_tenants.writer.arrived import Arrived
+from wattfleet_tenants.writer.checks import Limits
+from wattfleet_tenants.writer.persistence import Persistence
+from wattfleet_tenants.writer.triage import Arrivals, Names, sort
+
+logger = logging.getLogger(__name__)
+
+
+class Reception:
+    """One for all lanes of a writer."""
+
+    def __init__(
+        self, assignments: Assignments, quarantine: Quarantine, limits: Limits, persistence: Persistence
+    ) -> None:
+        self._assignments = assignments
+        self._quarantine = quarantine
+        self._limits = limits
+        self._persistence = persistence
+        self._names = Names()
+
+    async def sort(self, lane: Lane, deliveries: Sequence[Delivery]) -> Arrived:
+        """Decodes and checks all messages, however long it takes to hear who belongs to the shard."""
+        since_s = time.monotonic()
+        arrivals = Arrivals(lane, deliveries)
+        metrics.RECEIVED.inc(len(arrivals))
+        names = self._names.of(arrivals.senders.names)
+        foreign = await self._foreign(names)
+        now_ms = int(time.time() * 1000)
+        outcome = sort(arrivals.messages, arrivals.senders, foreign, self._quotas(names), self._limits, now_ms)
+        ranks = arrivals.senders.rank_of_each()
+        return Arrived(
+            lane,
+            arrivals.receipts,
+            arrivals.settled([one.position for one in outcome.objections]),
+            [(batch, ranks[batch.positions]) for batch in outcome.good],
+            outcome.refused(arrivals, names),
+            since_s,
+            left=sum(map(len, outcome.good)) + 1,
+        )
+
+    async def refuse(self, refused: Sequence[RefusedMessage]) -> None:
+        """Returns when the quarantine keeps them."""
+        await self._persistence.until_done("quarantine", lambda: self._quarantine.keep(refused))
+        for one in refused:
+            metrics.QUARANTINED.labels(one.reason).inc()
+            extra = {"household": one.household, "sequence": one.sequence, "reason": one.reason}
+            logger.warning("message refused", extra=extra)
+
+    async def _foreign(self, names: Mapping[bytes, HouseholdId | None]) -> set[bytes]:
+        """Those of the senders that are no households of this shard."""
+        households = [name for name in names.values() if name is not None]
+        strangers = await self._persistence.until_done("assignments", lambda: self._assignments.foreign(households))
+        return {token for token, name in names.items() if name is None or name in strangers}
+
+    def _quotas(self, names: Mapping[bytes, HouseholdId | None]) -> dict[bytes, Quota]:
+        """The quotas of those of the senders that have one of their own; mostly nobody has."""
+        quotas = self._assignments.quotas
+        return {token: quotas[name] for token, name in names.items() if name and name in quotas} if quotas else {}

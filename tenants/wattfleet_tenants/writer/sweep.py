@@ -1,0 +1,127 @@
+"""What has arrived and is not stored yet, and whose turn it is: household after household in the store's own order, and
+round and round.
+
+A series that the store has to look up costs it as much as ten more samples of it. So a household's readings wait until
+its turn comes: the busier the store is, the longer a round takes, and the more has gathered for each visit. On average
+a reading waits for half a round. Batches of everything, of which one gathers while another is stored, keep up to two of
+them waiting for as many samples a visit: at 33,333 messages/s of 600,000 series, side by side on a slow machine, the
+backlog was 7 s with them and 3 to 5 s so, and the store's work a tenth to a third less.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wattfleet_tenants.wire.batch import PowerBatch
+from wattfleet_tenants.writer.arrived import Arrived
+
+RANKS = 2**32
+"""Households have ranks below it, evenly spread; see `order`."""
+LEAST_MESSAGES = 8_000
+LEAST_SHARE = 1 / 8
+"""Of what waits, in one portion: so a round has about sixteen of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What is stored next: batches in the store's order, and how many messages of whom they hold."""
+
+    batches: list[PowerBatch]
+    messages: list[tuple[Arrived, int]]
+
+
+@dataclass(slots=True)
+class _Part:
+    """The messages of one layout, of one arrival, that wait for this round or for the next one."""
+
+    arrived: Arrived
+    batch: PowerBatch
+    ranks: NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.ranks)
+
+    def split(self, rank: int) -> tuple["_Part", "_Part"]:
+        """What is before `rank`, and what is not."""
+        at = int(np.searchsorted(self.ranks, rank))
+        return (
+            _Part(self.arrived, self.batch.only(slice(at)), self.ranks[:at]),
+            _Part(self.arrived, self.batch.only(slice(at, None)), self.ranks[at:]),
+        )
+
+
+@dataclass(slots=True)
+class Sweep:
+    """Households below `_at` have had their turn in this round; what arrives of them waits for the next one."""
+
+    _at: int = 0
+    _this_round: list[_Part] = field(default_factory=list)
+    _next_round: list[_Part] = field(default_factory=list)
+    rounds: int = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._this_round)) + sum(map(len, self._next_round))
+
+    def add(self, arrived: Arrived) -> None:
+        """What has arrived waits from now on."""
+        for batch, ranks in arrived.batches:
+            order = np.argsort(ranks, kind="stable")
+            passed, ahead = _Part(arrived, batch.only(order), ranks[order]).split(self._at)
+            self._next_round += [passed] if len(passed) else []
+            self._this_round += [ahead] if len(ahead) else []
+
+    def take(self) -> Portion:
+        """What has its turn now: everything when that is little."""
+        waiting = len(self)
+        if not self.waits_for_a_round:
+            taken = self._this_round + self._next_round
+            self._this_round, self._next_round = [], []
+            self._begin_round()
+            return _portion(taken)
+        end = self._end_of_portion(max(LEAST_MESSAGES, int(waiting * LEAST_SHARE)))
+        halves = [part.split(end) for part in self._this_round]
+        self._this_round = [after for _, after in halves if len(after)]
+        self._at = end
+        if not self._this_round:
+            self._begin_round()
+        return _portion([before for before, _ in halves if len(before)])
+
+    @property
+    def share_done(self) -> float:
+        """How much of this round is done, from 0 to 1."""
+        return self._at / RANKS
+
+    @property
+    def waits_for_a_round(self) -> bool:
+        """Whether so much waits that it is taken in several portions."""
+        return len(self) > LEAST_MESSAGES
+
+    def _end_of_portion(self, messages: int) -> int:
+        """Up to which rank there are about so many, and one at least; what is ahead is spread evenly over all ranks."""
+        ahead = sum(map(len, self._this_round))
+        if ahead <= messages:
+            return RANKS
+        first = min(int(part.ranks[0]) for part in self._this_round)
+        return max(first + 1, self._at + (RANKS - self._at) * messages // ahead)
+
+    def _begin_round(self) -> None:
+        self._this_round, self._next_round = self._next_round, []
+        self._at = 0
+        self.rounds += 1
+
+
+def _portion(parts: Sequence[_Part]) -> Portion:
+    shapes: dict[tuple[int, int], list[_Part]] = {}
+    for part in parts:
+        shapes.setdefault((part.batch.power_dw.shape[1], part.batch.temperature_cc.shape[1]), []).append(part)
+    return Portion([_merged(alike) for alike in shapes.values()], [(part.arrived, len(part)) for part in parts])
+
+
+def _merged(parts: Sequence[_Part]) -> PowerBatch:
+    """All of them, in the store's order; what a household sent first comes first."""
+    if len(parts) == 1:
+        return parts[0].batch
+    order = np.argsort(np.concatenate([part.ranks for part in parts]), kind="stable")
+    return PowerBatch.joined([part.batch for part in parts]).only(order)
