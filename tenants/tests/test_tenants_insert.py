@@ -66,7 +66,7 @@ async def test_pieces_arrive_as_one_body_and_connections_are_used_again_until_th
     assert bodies == [[b"one", b"two"], [b"three"]]
 
 
-async def test_runs_that_are_sent_side_by_side_end_one_after_the_other_even_when_one_fails() -> None:
+async def test_runs_are_sent_side_by_side_and_each_ends_when_it_has_its_turn() -> None:
     begun: list[bytes] = []
     answers: asyncio.Queue[bytes] = asyncio.Queue()
     ended: list[bytes] = []
@@ -80,10 +80,14 @@ async def test_runs_that_are_sent_side_by_side_end_one_after_the_other_even_when
         writer.write(await answers.get())
 
     async with store_that(take) as store:
-        inserting = [asyncio.create_task(store.insert_runs([memoryview(b"run %d." % i)])) for i in range(3)]
+        turns = [asyncio.Event() for _ in range(3)]
+        bodies = [[memoryview(b"run %d." % i)] for i in range(3)]
+        inserting = [asyncio.create_task(store.insert_runs(*one)) for one in zip(bodies, turns, strict=True)]
         await eventually(lambda: len(begun) == 3, 5, "the store has all but the last bytes")
         for i, answer in enumerate((b"HTTP/1.1 204 No Content\r\n\r\n", b"", b"HTTP/1.1 204 No Content\r\n\r\n")):
-            await eventually(lambda i=i: len(ended) == i + 1, 5, "the next one has ended")
+            assert len(ended) == i
+            turns[i].set()
+            await eventually(lambda i=i: len(ended) == i + 1, 5, "its last byte is there")
             answers.put_nowait(answer)
         first, second, third = await asyncio.gather(*inserting, return_exceptions=True)
     assert ended == [b"run 0", b"run 1", b"run 2"]

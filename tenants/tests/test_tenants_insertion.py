@@ -26,7 +26,7 @@ class CountingStore:
         self._failures = failures
         self._bug = bug
 
-    async def insert_runs(self, body: Sequence[memoryview]) -> None:
+    async def insert_runs(self, body: Sequence[memoryview], before: asyncio.Event) -> None:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -73,7 +73,7 @@ def test_every_body_goes_once_two_at_a_time_and_again_when_it_failed(
     monkeypatch.setattr(runs, "MOST_SERIES_PER_BODY", 30)
     store, batch = CountingStore(failures), backlog(100, 3)
     assert insert(store, batch) == 900
-    assert sorted(store.runs) == sorted(b"".join(body.pieces) for body in runs.bodies(batch))
+    assert sorted(store.runs) == sorted(b"".join(body.pieces) for body in runs.bodies([batch]))
     assert len(store.runs) == 10
     assert store.most_at_once == 2
 

@@ -50,12 +50,24 @@ def test_what_is_in_hand_is_what_was_taken_and_not_let_go(fetches: list[list[int
     for deliveries in taken:
         in_hand.take(deliveries)
     total = sum(map(sum, fetches))
-    assert in_hand.room_bytes == (FIRST_BYTES - total if FIRST_BYTES - total >= LARGEST_BUNDLE_BYTES else 0)
+    room = min(FIRST_BYTES - total, FIRST_BYTES // 4)
+    assert in_hand.room_bytes == (room if room >= LARGEST_BUNDLE_BYTES else 0)
     for deliveries in taken[::2]:
         in_hand.let_go([delivery.receipt for delivery in deliveries], 1.0)
     assert in_hand.receipts == [delivery.receipt for deliveries in taken[1::2] for delivery in deliveries]
-    in_hand.learn()
-    assert in_hand.room_bytes <= max(FIRST_BYTES * 2, MOST_BYTES[lane])
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_what_may_be_in_hand_grows_up_to_its_limit_while_something_is_stored_and_never_for_nothing(lane: Lane) -> None:
+    in_hand, empty = InHand(lane), bundle_of([], [])
+    for round_ in range(8):
+        in_hand.learn()
+        assert in_hand.room_bytes == FIRST_BYTES // 4, f"nothing was stored in {round_} rounds"
+    for round_ in range(8):
+        in_hand.take([Delivery(empty, str(round_), 4 * in_hand.room_bytes)])
+        in_hand.let_go([str(round_)], 1.0)
+        in_hand.learn()
+    assert in_hand.room_bytes == MOST_BYTES[lane] // 4
 
 
 def test_what_waited_for_its_turn_is_acknowledged_before_the_broker_delivers_it_again() -> None:
@@ -101,6 +113,8 @@ async def test_a_store_that_is_away_finds_some_with_the_writer_and_the_rest_with
     async with bench.writing(hold_s=0.1):
         for payload in minutes(100):
             bench.inbox.deliver(payload)
+            if bench.inbox.fetched < BUNDLES_IN_HAND - 4:
+                await eventually(lambda: not bench.inbox.deliveries, 5, "fetched by and by")
         await eventually(lambda: bench.inbox.fetched >= BUNDLES_IN_HAND - 2, 5, "it holds what it may")
         with pytest.raises(TimeoutError):
             await eventually(lambda: bench.inbox.fetched > BUNDLES_IN_HAND, 0.3, "it takes ever more")

@@ -43,8 +43,10 @@ def batch_of(households: list[str], power_dw: np.ndarray, times: list[int] | Non
 def store(program: VictoriaMetrics, batch: PowerBatch) -> None:
     async def insert() -> None:
         async with httpx.AsyncClient() as http:
-            for body in runs.bodies(batch):
-                await VictoriaMetricsStore(http, program.url).insert_runs(body.pieces)
+            nothing_before = asyncio.Event()
+            nothing_before.set()
+            for body in runs.bodies([batch]):
+                await VictoriaMetricsStore(http, program.url).insert_runs(body.pieces, nothing_before)
 
     asyncio.run(insert())
 
@@ -111,7 +113,7 @@ def test_a_body_ends_before_it_is_too_large_and_the_next_one_goes_on(
     monkeypatch.setattr(runs, "MOST_SERIES_PER_BODY", 20)
     ids = [mint_household_id() for _ in range(7)]
     batch = batch_of(ids * 20, np.random.default_rng(1).integers(0, 99_999, (140, 6)))
-    assert len(list(runs.bodies(batch))) == 3
+    assert len(list(runs.bodies([batch]))) == 3
     store(victoria_metrics, batch)
     assert exported(victoria_metrics, batch) == expected(batch)
 
@@ -124,7 +126,7 @@ def test_one_home_that_was_away_for_three_months_takes_several_bodies_of_a_size_
     powers = np.arange(messages * 4).reshape(messages, 4) % 200_000
     times = A_MINUTE_MS - INTERVAL_MS * np.arange(messages, 0, -1)
     batch = batch_of([household] * messages, powers, times.tolist())
-    sent = list(runs.bodies(batch))
+    sent = list(runs.bodies([batch]))
     assert sum(body.samples for body in sent) == 4 * messages
     assert max(piece.nbytes for body in sent for piece in body.pieces) < 9_000_000
     store(victoria_metrics, batch)
@@ -141,7 +143,7 @@ def test_a_number_that_does_not_fit_into_its_width_is_not_written() -> None:
 def test_times_from_1970_to_2100_fit_into_their_width(at_ms: int) -> None:
     household = mint_household_id()
     batch = batch_of([household], np.array([[7]]), [at_ms // INTERVAL_MS * INTERVAL_MS])
-    (body,) = runs.bodies(batch)
+    (body,) = runs.bodies([batch])
     varint = bytes(body.pieces[1])[-runs._TIME_BYTES :]
     assert sum((byte & 0x7F) << 7 * place for place, byte in enumerate(varint)) == batch.interval_start_ms[0]
 
@@ -181,9 +183,11 @@ def test_neighbours_are_found_cut_and_put_into_matrices(households: list[int], m
 def test_runs_are_for_a_backlog_only() -> None:
     ones = np.ones((200, 3))
     backlog = batch_of(["haaaaaaaa00000001", "haaaaaaaa00000002"] * 100, ones)
-    assert runs.worth_runs(backlog)
-    assert not runs.worth_runs(backlog.only(np.arange(200) < 50)), "too few"
-    assert not runs.worth_runs(batch_of([f"h{i:016}" for i in range(200)], ones)), "one minute of each"
+    assert runs.worth_runs(backlog, 200)
+    few = backlog.only(np.arange(200) < 50)
+    assert not runs.worth_runs(few, 50), "too few"
+    assert runs.worth_runs(few, 200), "others come with them"
+    assert not runs.worth_runs(batch_of([f"h{i:016}" for i in range(200)], ones), 200), "one minute of each"
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.01, 0.3, 1.0])

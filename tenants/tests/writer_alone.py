@@ -90,7 +90,7 @@ class FakeStore:
         self.inserts += 1
         self.bodies.append(b"".join(rows))
 
-    async def insert_runs(self, body: Sequence[memoryview]) -> None:
+    async def insert_runs(self, body: Sequence[memoryview], before: asyncio.Event) -> None:
         raise NotImplementedError("so few messages are never written as runs")
 
     async def look(self) -> StoreRun:

@@ -4,6 +4,7 @@ Every port speaks in two errors: `Unavailable` when the other side cannot do it 
 when asking again would not help. Nothing else of a broker or a store shows through.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -120,8 +121,9 @@ class Store(Protocol):
         """Hands over samples as `writer.render` writes them; done means: in the store's memory. Raises Unavailable."""
         ...
 
-    async def insert_runs(self, body: Sequence[memoryview]) -> None:
-        """Hands over samples as `writer.runs` writes them; done means: in the store's memory. Raises Unavailable."""
+    async def insert_runs(self, body: Sequence[memoryview], before: asyncio.Event) -> None:
+        """Hands over samples as `writer.runs` writes them, at the latest when `before` is set and not to be worked on
+        earlier; done means: in the store's memory. Raises Unavailable."""
         ...
 
     async def look(self) -> StoreRun:

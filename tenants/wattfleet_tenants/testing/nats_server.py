@@ -38,7 +38,9 @@ system_account: {system}
 resolver: {{ type: full, dir: {resolver}, allow_delete: true, interval: "1m" }}
 jetstream: {{ store_dir: {store}, sync_interval: always }}
 {settings}write_deadline: "5s"
+authorization: {{ timeout: 10 }}
 """
+# Of its own accord it cuts off a client that has not signed in after two seconds, which a busy test machine may need.
 _FAR_FUTURE_S = 4_000_000_000
 
 

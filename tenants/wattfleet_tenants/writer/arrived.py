@@ -15,7 +15,7 @@ from wattfleet_tenants.wire.batch import PowerBatch
 class Arrived:
     """Bundles whose messages are sorted into good ones and refused ones.
 
-    batches: the good messages, each batch with the ranks of its rows, which ascend. settled: what is to be said of each
+    batches: the good messages, each batch with the ranks of its rows. settled: what is to be said of each
     bundle once nothing is left to do. left: how many good messages are not stored yet, and one more until the refused
     ones are kept. run: the store's run that was known before the first of them was sent, None before that. since_s: on
     the monotonic clock.
@@ -24,7 +24,7 @@ class Arrived:
     lane: Lane
     receipts: list[str]
     settled: list[Settled]
-    batches: list[tuple[PowerBatch, NDArray[np.uint32]]]
+    batches: list[tuple[PowerBatch, NDArray[np.int64]]]
     refused: list[RefusedMessage]
     since_s: float
     left: int

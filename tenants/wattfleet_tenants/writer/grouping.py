@@ -24,10 +24,10 @@ class Senders:
     names: list[bytes]
     counts: NDArray[np.intp]
     positions: NDArray[np.intp]
-    ranks: NDArray[np.uint32]
+    ranks: NDArray[np.int64]
     """Of names[i] in the store's order."""
 
-    def rank_of_each(self) -> NDArray[np.uint32]:
+    def rank_of_each(self) -> NDArray[np.int64]:
         """For each position, its sender's rank."""
         return self._spread(self.ranks)
 

@@ -27,7 +27,7 @@ class InHand:
         self._most_ever_bytes = MOST_BYTES[lane]
         self._sizes: dict[str, int] = {}
         self._bytes = self._most_lately_bytes = 0
-        self._slowest_s = 0.0
+        self._slowest_s: float | None = None
 
     @property
     def receipts(self) -> list[str]:
@@ -36,8 +36,11 @@ class InHand:
 
     @property
     def room_bytes(self) -> int:
-        """How much more may be fetched; 0 when one bundle might be too much."""
-        room = self._allowed_bytes - self._bytes
+        """How much more may be fetched at once; 0 when one bundle might be too much.
+
+        A quarter of what is allowed: when one fetch fills everything, nothing is fetched until all of it is stored.
+        """
+        room = min(self._allowed_bytes - self._bytes, self._allowed_bytes // 4)
         return room if room >= LARGEST_BUNDLE_BYTES else 0
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
@@ -51,13 +54,15 @@ class InHand:
         """These are stored, so long after they were fetched."""
         for receipt in receipts:
             self._bytes -= self._sizes.pop(receipt, 0)
-        self._slowest_s = max(self._slowest_s, took_s)
+        self._slowest_s = max(self._slowest_s or 0.0, took_s)
 
     def learn(self) -> None:
         """To be called once a round: how much may be in hand, from what was, and how long it took, since the last."""
+        if self._slowest_s is None:
+            return
         allowed = allowed_bytes(self._allowed_bytes, self._most_lately_bytes, self._slowest_s)
         self._allowed_bytes = min(allowed, self._most_ever_bytes)
-        self._most_lately_bytes, self._slowest_s = self._bytes, 0.0
+        self._most_lately_bytes, self._slowest_s = self._bytes, None
 
 
 def allowed_bytes(allowed_before_bytes: int, in_hand_bytes: int, took_s: float) -> int:

@@ -5,7 +5,7 @@ and 600,000 took 38,000 instead of 40,000. Rows go some messages at a time, so t
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from wattfleet_tenants.ports import Store
 from wattfleet_tenants.wire.batch import PowerBatch
@@ -19,7 +19,13 @@ _MESSAGES_OF_ROWS_AT_ONCE = 10_000
 
 
 class Insertion:
-    """Several may be under way: their bodies go one behind the other, in the order in which they began."""
+    """Several insertions of a lane may be under way: their runs go one behind the other, in the order in which they
+    began.
+
+    A body is sent but for its last byte while the store is busy with the one before. So the store has the next one in
+    its hands when it is done with one, and takes them in their order, which is its own. Two that it works on side by
+    side mix, and it has to sort them again, which was 19 % of its work at 60,000 series.
+    """
 
     def __init__(self, store: Store, persistence: Persistence, renderer: Renderer) -> None:
         self._store = store
@@ -27,36 +33,67 @@ class Insertion:
         self._renderer = renderer
         self._free = asyncio.Semaphore(_BODIES_AT_ONCE)
         self._writing = asyncio.Lock()
+        self._last_ended = asyncio.Event()
+        self._last_ended.set()
 
     async def insert(self, batches: Sequence[PowerBatch]) -> int:
         """Hands all readings to the store, however long it takes; returns how many there were."""
+        as_runs: list[PowerBatch] = []
         as_rows: list[PowerBatch] = []
+        messages = sum(map(len, batches))
         for batch in batches:
-            if not runs.worth_runs(batch):
+            if not runs.worth_runs(batch, messages):
                 as_rows.append(batch)
                 continue
-            as_runs, rest = runs.apart(batch)
+            complete, rest = runs.apart(batch)
+            as_runs.append(complete)
             as_rows.extend(rest)
-            await self._insert_runs(as_runs)
-        for batch in as_rows:
-            for first in range(0, len(batch), _MESSAGES_OF_ROWS_AT_ONCE):
-                await self._insert_rows(batch.only(slice(first, first + _MESSAGES_OF_ROWS_AT_ONCE)))
+        await self._insert_runs(as_runs)
+        for some in _some_at_a_time(as_rows):
+            await self._insert_rows(some)
         return sum(batch.samples for batch in batches)
 
-    async def _insert_rows(self, batch: PowerBatch) -> None:
-        rows = self._renderer.render(batch)
-        if rows.nbytes:
-            await self._persistence.until_done("store", lambda: self._store.insert_rows([rows]))
-            metrics.SAMPLES.inc(batch.samples)
+    async def _insert_rows(self, batches: Sequence[PowerBatch]) -> None:
+        rows = [written for written in map(self._renderer.render, batches) if written.nbytes]
+        if rows:
+            await self._persistence.until_done("store", lambda: self._store.insert_rows(rows))
+            metrics.SAMPLES.inc(sum(batch.samples for batch in batches))
 
-    async def _insert_runs(self, batch: PowerBatch) -> None:
+    async def _insert_runs(self, batches: Sequence[PowerBatch]) -> None:
         """The next body is written while the store takes others."""
         async with asyncio.TaskGroup() as group, self._writing:
-            for body in runs.bodies(batch):
+            for body in runs.bodies(batches):
                 await self._free.acquire()
-                group.create_task(self._insert_body(body)).add_done_callback(lambda _: self._free.release())
+                before, ended = self._last_ended, asyncio.Event()
+                self._last_ended = ended
+                inserting = group.create_task(self._insert_body(body, before, ended))
+                inserting.add_done_callback(lambda _: self._free.release())
                 await asyncio.sleep(0)  # begins it
 
-    async def _insert_body(self, body: runs.Body) -> None:
-        await self._persistence.until_done("store", lambda: self._store.insert_runs(body.pieces))
+    async def _insert_body(self, body: runs.Body, before: asyncio.Event, ended: asyncio.Event) -> None:
+        """Whatever comes behind it waits for the first attempt only."""
+
+        async def attempt() -> None:
+            try:
+                await self._store.insert_runs(body.pieces, before)
+            finally:
+                ended.set()
+
+        await self._persistence.until_done("store", attempt)
         metrics.SAMPLES.inc(body.samples)
+
+
+def _some_at_a_time(batches: Sequence[PowerBatch]) -> Iterator[list[PowerBatch]]:
+    """All of them, in lists of so many messages at most."""
+    some: list[PowerBatch] = []
+    for batch in batches:
+        first = 0
+        while first < len(batch):
+            room = _MESSAGES_OF_ROWS_AT_ONCE - sum(map(len, some))
+            some.append(batch.only(slice(first, first + room)))
+            first += room
+            if len(some[-1]) == room:
+                yield some
+                some = []
+    if some:
+        yield some

@@ -95,21 +95,23 @@ class LaneWork:
                 self._room.clear()
                 await self._room.wait()
                 continue
-            fetched = await self._persistence.until_done("inbox", self._fetch)
-            metrics.WAITING.labels(self._lane).set(self._inbox.waiting)
-            if fetched:
-                await self._take_in(fetched)
+            await self._take_in(await self._persistence.until_done("inbox", self._fetch))
 
     async def _fetch(self) -> list[Delivery]:
-        return await self._inbox.fetch(self._in_hand.room_bytes, GATHER_S[self._lane])
+        fetched = await self._inbox.fetch(self._in_hand.room_bytes, GATHER_S[self._lane])
+        metrics.WAITING.labels(self._lane).set(self._inbox.waiting)
+        return fetched
 
     async def _take_in(self, fetched: Sequence[Delivery]) -> None:
+        if not fetched:
+            return
         self._in_hand.take(fetched)
         arrived = await self._reception.sort(self._lane, fetched)
         self._sweep.add(arrived)
         self._something.set()
         if arrived.refused:
             await self._reception.refuse(arrived.refused)
+            arrived.refused = []
         self._count_down(arrived, 1)
 
     async def _store_portions(self, group: asyncio.TaskGroup) -> None:
@@ -133,6 +135,7 @@ class LaneWork:
         if self._round != self._sweep.rounds:
             self._round, self._round_began_s = self._sweep.rounds, time.monotonic()
             self._in_hand.learn()
+            self._room.set()
         while self._sweep.waits_for_a_round and self._in_hand.room_bytes and not self._stopping:
             due_s = self._round_began_s + self._sweep.share_done * ROUND_S[self._lane] - time.monotonic()
             if due_s <= 0:

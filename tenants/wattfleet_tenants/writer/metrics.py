@@ -25,7 +25,11 @@ PORTION_MESSAGES = Histogram(
     "Messages stored at a time",
     buckets=(1, 10, 100, 1_000, 4_000, 8_000, 16_000, 64_000),
 )
-STORED_SECONDS = Histogram("wattfleet_writer_stored_seconds", "From fetched to in the store's memory")
+STORED_SECONDS = Histogram(
+    "wattfleet_writer_stored_seconds",
+    "From fetched to in the store's memory",
+    buckets=(0.1, 0.3, 1, 2, 4, 8, 16, 24, 48, 96),
+)
 
 SENT = Gauge("wattfleet_ledger_sent", "Messages that the shard's ingests acknowledged", ["lane"])
 SETTLED_STORED = Gauge("wattfleet_ledger_stored", "Of those, messages that are safely stored", ["lane"])

@@ -14,9 +14,9 @@ import xxhash
 from numpy.typing import NDArray
 
 
-def ranks(values: Iterable[bytes]) -> NDArray[np.uint32]:
+def ranks(values: Iterable[bytes]) -> NDArray[np.int64]:
     """Where series with these values of a label come, as numbers to be sorted by."""
-    return np.array(list(map(_rank, values)), np.uint32)
+    return np.array(list(map(_rank, values)), np.int64)
 
 
 @lru_cache(2**17)

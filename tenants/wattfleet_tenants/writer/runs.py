@@ -49,9 +49,9 @@ _VALUE_AT, _SAMPLE_BYTES = 3, len(_SAMPLE) + _TIME_BYTES
 _MOST_LABEL_BYTES = 128
 
 
-def worth_runs(batch: PowerBatch) -> bool:
-    """Whether the store takes `batch` cheaper as runs."""
-    if len(batch) < WORTH_MESSAGES or not batch.power_dw.size:
+def worth_runs(batch: PowerBatch, messages: int) -> bool:
+    """Whether the store takes `batch` cheaper as runs, when there are so many messages in all to be stored."""
+    if messages < WORTH_MESSAGES or not batch.power_dw.size:
         return False
     return len(neighbours(batch.households)) * WORTH_SAMPLES_PER_SERIES <= len(batch)
 
@@ -66,15 +66,44 @@ def apart(batch: PowerBatch) -> tuple[PowerBatch, list[PowerBatch]]:
     return runs, [part for part in (temperatures, batch.only(~complete)) if part.samples]
 
 
-def bodies(batch: PowerBatch) -> Iterator[Body]:
-    """All powers of `batch`, none of which is missing, as bodies of remote write, in the order of its rows."""
-    if not len(batch):
-        return
-    sockets = batch.power_dw.shape[1]
-    samples = _without_value(batch.interval_start_ms)
-    most_repeats = max(1, min(MOST_SAMPLES_PER_RUN, MOST_BYTES_PER_BODY // (_SAMPLE_BYTES * sockets)))
-    for some in _portions(neighbours(batch.households).cut(most_repeats), sockets):
-        yield Body(_contained(_written(batch, samples, some)), int(some.counts.sum()) * sockets)
+def bodies(batches: Sequence[PowerBatch]) -> Iterator[Body]:
+    """All powers of `batches`, none of which is missing, as bodies of remote write, in the order of their rows."""
+    rows: list[memoryview] = []
+    series = samples = size_bytes = 0
+    for written in _all_written(batches):
+        if rows and (
+            series + written.series > MOST_SERIES_PER_BODY or size_bytes + written.rows.nbytes > MOST_BYTES_PER_BODY
+        ):
+            yield Body(_contained(rows), samples)
+            rows = []
+            series = samples = size_bytes = 0
+        rows.append(written.rows)
+        series += written.series
+        samples += written.samples
+        size_bytes += written.rows.nbytes
+    if rows:
+        yield Body(_contained(rows), samples)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """At most as much as fits into one body."""
+
+    rows: memoryview
+    series: int
+    samples: int
+
+
+def _all_written(batches: Sequence[PowerBatch]) -> Iterator[_Written]:
+    for batch in batches:
+        if not len(batch):
+            continue
+        sockets = batch.power_dw.shape[1]
+        samples = _without_value(batch.interval_start_ms)
+        most_repeats = max(1, min(MOST_SAMPLES_PER_RUN, MOST_BYTES_PER_BODY // (_SAMPLE_BYTES * sockets)))
+        for some in _portions(neighbours(batch.households).cut(most_repeats), sockets):
+            rows = _written(batch, samples, some)
+            yield _Written(rows, len(some) * sockets, int(some.counts.sum()) * sockets)
 
 
 def _portions(homes: Neighbours, sockets: int) -> Iterator[Neighbours]:
@@ -141,10 +170,10 @@ def _before_value(name: bytes, length: int, width: int) -> bytes:
     return b"\x0a%b%b" % (_varint(len(fields) + length, 1 + outer), fields)
 
 
-def _contained(rows: memoryview) -> Sequence[memoryview]:
+def _contained(rows: Sequence[memoryview]) -> Sequence[memoryview]:
     """A snappy block of one literal."""
-    length = rows.nbytes
-    return [memoryview(_varint(length, 5) + b"\xfc" + (length - 1).to_bytes(4, "little")), rows]
+    length = sum(one.nbytes for one in rows)
+    return [memoryview(_varint(length, 5) + b"\xfc" + (length - 1).to_bytes(4, "little")), *rows]
 
 
 def _varint(number: int, width: int) -> bytes:

@@ -38,7 +38,7 @@ class _Part:
 
     arrived: Arrived
     batch: PowerBatch
-    ranks: NDArray[np.uint32]
+    ranks: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ranks)
@@ -65,12 +65,15 @@ class Sweep:
         return sum(map(len, self._this_round)) + sum(map(len, self._next_round))
 
     def add(self, arrived: Arrived) -> None:
-        """What has arrived waits from now on."""
+        """What has arrived waits from now on; `arrived` itself keeps none of it."""
         for batch, ranks in arrived.batches:
-            order = np.argsort(ranks, kind="stable")
-            passed, ahead = _Part(arrived, batch.only(order), ranks[order]).split(self._at)
+            if (ranks[1:] < ranks[:-1]).any():
+                order = np.argsort(ranks, kind="stable")
+                batch, ranks = batch.only(order), ranks[order]  # noqa: PLW2901
+            passed, ahead = _Part(arrived, batch, ranks).split(self._at)
             self._next_round += [passed] if len(passed) else []
             self._this_round += [ahead] if len(ahead) else []
+        arrived.batches = []
 
     def take(self) -> Portion:
         """What has its turn now: everything when that is little."""
