@@ -4,8 +4,8 @@ round and round.
 A series that the store has to look up costs it as much as ten more samples of it. So a household's readings wait until
 its turn comes: the busier the store is, the longer a round takes, and the more has gathered for each visit. On average
 a reading waits for half a round. Batches of everything, of which one gathers while another is stored, keep up to two of
-them waiting for as many samples a visit: at 33,333 messages/s of 600,000 series, in turn on a slow machine, the backlog was
-6.5 and 7.0 s with them and 3.5 and 6.6 s so; as fast as it goes, the store's work was a third less.
+them waiting for as many samples a visit: at 33,333 messages/s of 600,000 series, in turn on a slow machine, the backlog
+was 6.5 and 7.0 s with them and 3.5 and 6.6 s so; as fast as it goes, the store's work was a third less.
 """
 
 from collections.abc import Sequence
