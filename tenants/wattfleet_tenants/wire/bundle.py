@@ -2,7 +2,7 @@
 
 Protobuf with three columns: who sent each message, how long it is, and the messages one behind the other, byte for byte
 as their homes sent them. A writer goes on with the columns as they are. With a list of senders and one of messages, as
-in version 1, what it does before writing took 1.2 us a message instead of 0.7.
+in version 1, what it does before writing took 1.1 us a message instead of 0.5.
 """
 
 from collections.abc import Iterable, Sequence
