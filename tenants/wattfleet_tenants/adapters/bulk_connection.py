@@ -11,6 +11,7 @@ Cutting alone: at line ends, as here, 0.88 us; looking for each line end in turn
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,11 +22,15 @@ from nats.aio.subscription import Subscription
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
-from wattfleet_tenants.adapters.nats_connection import NatsConnection, describe
+from wattfleet_tenants.adapters.nats_connection import READ_BYTES, NatsConnection, describe
 from wattfleet_tenants.ports import Unavailable
 
 logger = logging.getLogger(__name__)
 
+_READ_EVERY_S = 0.03
+"""From one read to the next at least, unless one brings as much as there can be; what comes alone does not wait. Beside
+a busy store on two cores, 33,333 messages/s cost the ingest and the broker a tenth less CPU so: 0.66 (0.65-0.68)
+CPU-s per million samples instead of 0.74 (0.68-0.78), three runs each in turn."""
 _MOST_UNSENT_BYTES = 4 * 2**20
 """Answers to 50,000 messages; whoever has more waits until the server has taken some."""
 _LOOK_AGAIN_S = 0.1
@@ -114,6 +119,7 @@ class BulkParser:
         self._sid = b""
         self._take: Callable[[Received], None] = _nobody
         self._received = Received()
+        self._read_at_s = 0.0
         self.reset()
 
     def listen(self, sid: int, take: Callable[[Received], None]) -> None:
@@ -144,6 +150,14 @@ class BulkParser:
             raise ProtocolError from error
         self._rest, self._rest_bytes = [rest], len(rest)
         self._hand_over()
+        await self._let_some_gather(len(data))
+
+    async def _let_some_gather(self, read_bytes: int) -> None:
+        """Nothing is read meanwhile."""
+        now_s = time.monotonic()
+        if read_bytes < READ_BYTES and now_s - self._read_at_s < _READ_EVERY_S:
+            await asyncio.sleep(self._read_at_s + _READ_EVERY_S - now_s)
+        self._read_at_s = time.monotonic()
 
     async def _take_whole(self, parts: list[bytes]) -> int:
         """Takes all that has arrived as a whole; returns which part is the first of the rest."""

@@ -72,6 +72,8 @@ def first_objections(batch: PowerBatch, limits: Limits, now_ms: int) -> NDArray[
 
 def _outside(values: NDArray[np.int32], lowest: int, highest: int) -> NDArray[np.bool_]:
     """Which rows hold a value outside of lowest..highest that is not MISSING."""
+    if not values.size or (values.min() >= lowest and values.max() <= highest):
+        return np.zeros(len(values), np.bool_)
     outside = (values > highest) | ((values < lowest) & (values != MISSING))
     rows: NDArray[np.bool_] = outside.any(axis=1)
     return rows
