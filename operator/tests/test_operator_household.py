@@ -11,10 +11,13 @@ from operator_fakes import BROKER_AHEAD, NOW, S1, Crash, FakeWorld, placed, shar
 from wattfleet_operator.credential import LIFETIME, RENEWED_BEFORE, read_credential
 from wattfleet_operator.errors import NotYet, Refused
 from wattfleet_operator.household import ERASED_AGAIN_AFTER, reconcile
+from wattfleet_tenants.adapters.assignments import KNOWN_WITHIN_S
+from wattfleet_tenants.adapters.victoriametrics import ATTEMPT_WITHIN_S
 from wattfleet_tenants.crd import ConditionType, Household, HouseholdStatus
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.quota import DEFAULT_QUOTA, Quota
 from wattfleet_tenants.shard import ShardId
+from wattfleet_tenants.writer.belonging import ASKED_WITHIN_S
 
 
 @pytest.fixture
@@ -238,6 +241,10 @@ async def test_of_too_many_credentials_the_oldest_is_refused(fake: FakeWorld, ho
         fake.homes.files.clear()
     oldest, *others = (credential.user_key for credential in fake.broker.minted)
     assert (status.credential_keys, fake.broker.revoked) == (others, {oldest})
+
+
+def test_no_writer_stores_anything_of_a_household_once_it_was_erased_again() -> None:
+    assert ERASED_AGAIN_AFTER.total_seconds() > KNOWN_WITHIN_S + ASKED_WITHIN_S + ATTEMPT_WITHIN_S
 
 
 async def test_a_deleted_household_leaves_is_drained_unassigned_erased_and_erased_again_later(

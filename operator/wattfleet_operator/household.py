@@ -26,8 +26,8 @@ from wattfleet_operator.signing_keys import ensure_signing_keys
 
 ERASED_AGAIN_AFTER = timedelta(seconds=2 * ACK_WAIT_S + 30)
 """A message may be delivered twice, and a writer that was slow still stores its copy when that of another is settled
-already: within ack_wait it is stored or given up. The same again, and the rest, are for a store that is slow to take it
-and for what the ingest had in its hands when the household was cut off."""
+already. It begins no attempt to do so on the strength of what it heard of the shard's households 45 s ago, and an
+attempt takes 90 s at most: see `writer/belonging.py`."""
 
 _MOST_KEYS = 16
 """Of one household. It gets another one only when somebody takes its home file away."""

@@ -11,6 +11,7 @@ from wattfleet_tenants.telemetry.health import Health
 from wattfleet_tenants.testing.builders import A_MINUTE_MS
 from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import insertion, runs
+from wattfleet_tenants.writer.belonging import SomebodyLeftError
 from wattfleet_tenants.writer.insertion import Insertion
 from wattfleet_tenants.writer.persistence import Persistence
 from wattfleet_tenants.writer.render import Renderer
@@ -23,18 +24,24 @@ class CountingStore:
         self.at_once = self.most_at_once = 0
         self.runs: list[bytes] = []
         self.rows: list[bytes] = []
+        self.failed = 0
         self._failures = failures
         self._bug = bug
+
+    def fail_no_more(self) -> None:
+        self._failures = 0
 
     async def insert_runs(self, body: Sequence[memoryview], before: asyncio.Event) -> None:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
+            await before.wait()
             await asyncio.sleep(_TAKES_S)
             if self._bug:
                 raise self._bug
             if self._failures:
                 self._failures -= 1
+                self.failed += 1
                 raise Unavailable("not now")
             self.runs.append(b"".join(body))
         finally:
@@ -62,8 +69,12 @@ def backlog(homes: int, minutes: int, missing: bool = False) -> PowerBatch:
     )
 
 
+async def confirm() -> None:
+    """Nobody has left."""
+
+
 def insert(store: CountingStore, batch: PowerBatch) -> int:
-    return asyncio.run(Insertion(store, Persistence(Health()), Renderer(1_000)).insert([batch]))
+    return asyncio.run(Insertion(store, Persistence(Health()), Renderer(1_000)).insert([batch], confirm))
 
 
 @pytest.mark.parametrize("failures", [0, 2])
@@ -82,6 +93,27 @@ def test_a_bug_while_a_body_is_handed_over_is_not_tried_again() -> None:
     with pytest.raises(ExceptionGroup) as raised:
         insert(CountingStore(bug=ZeroDivisionError()), backlog(100, 3))
     assert raised.group_contains(ZeroDivisionError)
+
+
+async def test_once_somebody_has_left_no_body_is_tried_again_and_the_next_insertion_is_not_held_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "MOST_SERIES_PER_BODY", 30)
+    store = CountingStore(failures=10**6)
+    insertion_ = Insertion(store, Persistence(Health()), Renderer(1_000))
+
+    async def leave_after_a_failure() -> None:
+        if store.failed:
+            raise SomebodyLeftError
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await insertion_.insert([backlog(100, 3)], leave_after_a_failure)
+    assert raised.group_contains(SomebodyLeftError)
+    assert store.runs == []
+    store.fail_no_more()
+    async with asyncio.timeout(5):
+        assert await insertion_.insert([backlog(100, 3)], confirm) == 900
+    assert len(store.runs) == 10
 
 
 def test_rows_go_some_messages_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from wattfleet_tenants.ports import Delivery
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.testing.builders import bundle_of, message, minutes
 from wattfleet_tenants.testing.waiting import eventually
+from wattfleet_tenants.writer import belonging
+from wattfleet_tenants.writer.checks import FOREIGN
 from wattfleet_tenants.writer.held import ACK_AFTER_S
 from wattfleet_tenants.writer.in_hand import (
     FIRST_BYTES,
@@ -20,7 +22,7 @@ from wattfleet_tenants.writer.in_hand import (
     InHand,
     allowed_bytes,
 )
-from writer_alone import BUNDLE_BYTES, WriterAlone
+from writer_alone import BUNDLE_BYTES, STRANGER, WriterAlone
 
 BUNDLES_IN_HAND = FIRST_BYTES // BUNDLE_BYTES
 
@@ -145,3 +147,43 @@ async def test_a_writer_that_ends_stores_what_it_has_begun_and_gives_the_rest_ba
         asyncio.get_running_loop().call_later(0.5, store.may_go_on.set)
     assert [delivery.receipt for delivery in bench.inbox.deliveries] == [last]
     assert bench.store.inserts == 2
+
+
+async def test_who_was_unassigned_while_the_store_was_away_is_not_stored_when_it_comes_back(
+    bench: WriterAlone, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(belonging, "ASKED_WITHIN_S", 0.1)
+    bench.assignments.carried.add(STRANGER)
+    async with bench.writing(hold_s=0.1):
+        store = SlowStore(bench)
+        receipt = bench.inbox.deliver(message(1), household=STRANGER)
+        await asyncio.wait_for(store.began.wait(), 5)
+        bench.store.away = True
+        store.may_go_on.set()
+        await eventually(lambda: "store" in bench.health.troubles, 5, "the store is missed")
+        bench.assignments.carried.discard(STRANGER)
+        await eventually(lambda: "left to the broker" in caplog.text, 5, "it is given up")
+        bench.store.away = False
+        await bench.inbox.give_back([receipt])  # as the broker does once ack_wait is over
+        await eventually(lambda: bench.inbox.acknowledged == [receipt], 5, "it was delivered again")
+    assert bench.store.bodies == []
+    assert [refused.reason for refused in bench.quarantine.kept] == [FOREIGN]
+
+
+async def test_who_still_belongs_is_stored_when_the_store_comes_back(
+    bench: WriterAlone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(belonging, "ASKED_WITHIN_S", 0.1)
+    async with bench.writing(hold_s=0.1):
+        store = SlowStore(bench)
+        bench.inbox.deliver(message(1))
+        await asyncio.wait_for(store.began.wait(), 5)
+        bench.inbox.deliver(message(2))
+        bench.store.away = True
+        store.may_go_on.set()
+        await eventually(lambda: "store" in bench.health.troubles, 5, "the store is missed")
+        asked = bench.assignments.asked
+        await eventually(lambda: bench.assignments.asked > asked, 5, "it asks again")
+        bench.store.away = False
+        await eventually(lambda: len(bench.inbox.acknowledged) == 2, 5, "all are stored")
+    assert bench.inbox.fetched == 2

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 from wattfleet_tenants import subjects
 from wattfleet_tenants.adapters.assignments import WatchedAssignments
 from wattfleet_tenants.adapters.inbox import JetStreamInbox
@@ -15,7 +16,7 @@ from wattfleet_tenants.adapters.nats_connection import NatsConnection
 from wattfleet_tenants.adapters.quarantine import KEPT_BYTES, REASON, SEQUENCE, JetStreamQuarantine, JetStreamRefusals
 from wattfleet_tenants.adapters.victoriametrics import VictoriaMetricsStore
 from wattfleet_tenants.household import HouseholdId, mint_household_id
-from wattfleet_tenants.ports import RefusedMessage
+from wattfleet_tenants.ports import RefusedMessage, Unavailable
 from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.reading import INTERVAL_MS
 from wattfleet_tenants.series import power_selector
@@ -288,6 +289,21 @@ async def test_sending_everything_again_changes_nothing(
             await publish(broker, household, minutes(50))
             await all_acknowledged(broker)
     assert victoria_metrics.count(power_selector(household)) == 50 * 2 + 40
+
+
+async def test_a_household_that_was_heard_of_long_ago_may_have_left(
+    broker: ShardBroker, household: HouseholdId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await broker.assign(household)
+    async with connected(broker, broker.writer_creds, subjects.WRITER_INBOX) as nats:
+        assignments = WatchedAssignments(nats)
+        watching = asyncio.create_task(assignments.keep_watching())
+        await asyncio.wait_for(assignments.loaded.wait(), 10)
+        watching.cancel()
+        assert await assignments.foreign([household]) == set()
+        monkeypatch.setattr("wattfleet_tenants.adapters.assignments.KNOWN_WITHIN_S", 0.0)
+        with pytest.raises(Unavailable, match="last read"):
+            await assignments.foreign([household])
 
 
 async def test_a_full_shard_of_households_is_known_before_the_first_message(broker: ShardBroker) -> None:

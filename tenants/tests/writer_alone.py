@@ -113,12 +113,15 @@ class FakeQuarantine:
 class FakeAssignments:
     def __init__(self) -> None:
         self.away = False
+        self.asked = 0
+        self.carried = {HOME}
         self.quotas: dict[HouseholdId, Quota] = {}
 
     async def foreign(self, households: Collection[HouseholdId]) -> set[HouseholdId]:
         if self.away:
             raise Unavailable("nobody knows")
-        return set(households) - {HOME}
+        self.asked += 1
+        return set(households) - self.carried
 
 
 class WriterAlone:

@@ -4,13 +4,15 @@ All keys are read before the first message is looked at, then whatever changed s
 a stream, on from the last position: nothing is missed, nothing is read twice, and it takes no right but that of
 reading, as creating a consumer would, which can be told to deliver to any subject of the account. Reading begins anew
 after every reconnect. A household that is not among them is looked up once more by itself before it is called foreign,
-so that a newborn's first message is never refused because the reading is late.
+so that a newborn's first message is never refused because the reading is late. Nobody is called carried on the strength
+of what was read KNOWN_WITHIN_S ago: it may have left.
 """
 
 import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
 
 import nats.errors
@@ -26,6 +28,8 @@ from wattfleet_tenants.ports import Unavailable
 from wattfleet_tenants.quota import DEFAULT_QUOTA, Quota
 
 logger = logging.getLogger(__name__)
+
+KNOWN_WITHIN_S = 15.0
 
 _STREAM = f"KV_{subjects.HOUSEHOLDS_BUCKET}"
 _KEYS = f"$KV.{subjects.HOUSEHOLDS_BUCKET}."
@@ -80,6 +84,8 @@ class WatchedAssignments:
         """Those of `households` that the shard does not carry; raises Unavailable when that cannot be told."""
         held = self._held
         unknown = [household for household in households if household not in held.carried]
+        if len(unknown) < len(households) and held.age_s > KNOWN_WITHIN_S:
+            raise Unavailable(f"the shard's households were last read {held.age_s:.0f} s ago")
         if not unknown:
             return set()
         self._connection.require_connected()
@@ -108,6 +114,7 @@ class WatchedAssignments:
             while entries := await self._after(held.position):
                 held.position = int(_headers(entries[-1])["Nats-Sequence"])
                 held.note(dict(map(_entry, entries)))
+            held.read_at_s = time.monotonic()
             self._held = held
             self.loaded.set()
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -146,8 +153,14 @@ class _Held:
 
     def __init__(self) -> None:
         self.position = 0
+        self.read_at_s = time.monotonic()
         self.carried: set[HouseholdId] = set()
         self.quotas: dict[HouseholdId, Quota] = {}
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it held all that the bucket does."""
+        return time.monotonic() - self.read_at_s
 
     def note(self, values: Mapping[HouseholdId, bytes | None]) -> None:
         """What the bucket says of some households, None of those that it does not hold."""

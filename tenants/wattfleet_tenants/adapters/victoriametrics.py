@@ -48,6 +48,8 @@ _RUNS_HEADERS = {"Content-Encoding": "snappy", "Content-Type": "application/x-pr
 
 _CONNECT_WITHIN_S = 5.0
 _INSERT_WITHIN_S = 30.0
+ATTEMPT_WITHIN_S = 3 * _INSERT_WITHIN_S
+"""Sending all but the last byte, and what is left of the one before, which does the same and is answered."""
 
 
 class VictoriaMetricsStore:

@@ -18,7 +18,7 @@ class Arrived:
     batches: the good messages, each batch with the ranks of its rows. settled: what is to be said of each
     bundle once nothing is left to do. left: how many good messages are not stored yet, and one more until the refused
     ones are kept. run: the store's run that was known before the first of them was sent, None before that. since_s: on
-    the monotonic clock.
+    the monotonic clock. given_up: not all of them are stored here, so the broker shall deliver all of them again.
     """
 
     lane: Lane
@@ -29,3 +29,4 @@ class Arrived:
     since_s: float
     left: int
     run: StoreRun | None = None
+    given_up: bool = False

@@ -5,13 +5,17 @@ and 600,000 took 38,000 instead of 40,000. Rows go some messages at a time, so t
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 
 from wattfleet_tenants.ports import Store
 from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import metrics, runs
 from wattfleet_tenants.writer.persistence import Persistence
 from wattfleet_tenants.writer.render import Renderer
+
+Confirm = Callable[[], Awaitable[None]]
+"""Awaited right before each attempt; what it raises ends the insertion."""
 
 _BODIES_AT_ONCE = 2
 _MESSAGES_OF_ROWS_AT_ONCE = 10_000
@@ -36,8 +40,11 @@ class Insertion:
         self._last_ended = asyncio.Event()
         self._last_ended.set()
 
-    async def insert(self, batches: Sequence[PowerBatch]) -> int:
-        """Hands all readings to the store, however long it takes; returns how many there were."""
+    async def insert(self, batches: Sequence[PowerBatch], confirm: Confirm) -> int:
+        """Hands all readings to the store, however long it takes; returns how many there were.
+
+        Raises what `confirm` raises, in a group.
+        """
         as_runs: list[PowerBatch] = []
         as_rows: list[PowerBatch] = []
         messages = sum(map(len, batches))
@@ -48,33 +55,45 @@ class Insertion:
             complete, rest = runs.apart(batch)
             as_runs.append(complete)
             as_rows.extend(rest)
-        await self._insert_runs(as_runs)
+        await self._insert_runs(as_runs, confirm)
         for some in _some_at_a_time(as_rows):
-            await self._insert_rows(some)
+            await self._insert_rows(some, confirm)
         return sum(batch.samples for batch in batches)
 
-    async def _insert_rows(self, batches: Sequence[PowerBatch]) -> None:
+    async def _insert_rows(self, batches: Sequence[PowerBatch], confirm: Confirm) -> None:
         rows = [written for written in map(self._renderer.render, batches) if written.nbytes]
+
+        async def attempt() -> None:
+            await confirm()
+            await self._store.insert_rows(rows)
+
         if rows:
-            await self._persistence.until_done("store", lambda: self._store.insert_rows(rows))
+            await self._persistence.until_done("store", attempt)
             metrics.SAMPLES.inc(sum(batch.samples for batch in batches))
 
-    async def _insert_runs(self, batches: Sequence[PowerBatch]) -> None:
+    async def _insert_runs(self, batches: Sequence[PowerBatch], confirm: Confirm) -> None:
         """The next body is written while the store takes others."""
         async with asyncio.TaskGroup() as group, self._writing:
             for body in runs.bodies(batches):
                 await self._free.acquire()
                 before, ended = self._last_ended, asyncio.Event()
                 self._last_ended = ended
-                inserting = group.create_task(self._insert_body(body, before, ended))
-                inserting.add_done_callback(lambda _: self._free.release())
+                inserting = group.create_task(self._insert_body(body, before, ended, confirm))
+                inserting.add_done_callback(partial(self._end, ended))
                 await asyncio.sleep(0)  # begins it
 
-    async def _insert_body(self, body: runs.Body, before: asyncio.Event, ended: asyncio.Event) -> None:
+    def _end(self, ended: asyncio.Event, _: asyncio.Task[None]) -> None:
+        ended.set()
+        self._free.release()
+
+    async def _insert_body(
+        self, body: runs.Body, before: asyncio.Event, ended: asyncio.Event, confirm: Confirm
+    ) -> None:
         """Whatever comes behind it waits for the first attempt only."""
 
         async def attempt() -> None:
             try:
+                await confirm()
                 await self._store.insert_runs(body.pieces, before)
             finally:
                 ended.set()

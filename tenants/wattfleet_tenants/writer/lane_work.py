@@ -14,6 +14,7 @@ from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import metrics
 from wattfleet_tenants.writer.arrived import Arrived
+from wattfleet_tenants.writer.belonging import Belonging, SomebodyLeftError
 from wattfleet_tenants.writer.in_hand import InHand
 from wattfleet_tenants.writer.insertion import Insertion
 from wattfleet_tenants.writer.persistence import Persistence
@@ -147,15 +148,26 @@ class LaneWork:
         run = self._holding.store_run
         for arrived, _ in portion.messages:
             arrived.run = arrived.run or run
-        samples = await self._insertion.insert(portion.batches)
-        _follow("handed to the store", portion.batches)
         messages = sum(count for _, count in portion.messages)
-        metrics.PORTION_MESSAGES.observe(messages)
-        seconds = round(time.monotonic() - began_s, 4)
-        extra = {"lane": self._lane, "messages": messages, "samples": samples, "seconds": seconds}
-        logger.info("stored", extra=extra)
+        extra = {"lane": self._lane, "messages": messages}
+        try:
+            samples = await self._insert(portion)
+        except* SomebodyLeftError:
+            for arrived, _ in portion.messages:
+                arrived.given_up = True
+            logger.warning("left to the broker: a household of theirs was unassigned meanwhile", extra=extra)
+        else:
+            _follow("handed to the store", portion.batches)
+            metrics.PORTION_MESSAGES.observe(messages)
+            seconds = round(time.monotonic() - began_s, 4)
+            logger.info("stored", extra={**extra, "samples": samples, "seconds": seconds})
         for arrived, count in portion.messages:
             self._count_down(arrived, count)
+
+    async def _insert(self, portion: Portion) -> int:
+        asked_s = min(arrived.since_s for arrived, _ in portion.messages)
+        belonging = Belonging(self._reception, portion.batches, asked_s)
+        return await self._insertion.insert(portion.batches, belonging.confirm)
 
     def _count_down(self, arrived: Arrived, count: int) -> None:
         arrived.left -= count
@@ -165,7 +177,8 @@ class LaneWork:
         metrics.STORED_SECONDS.observe(took_s)
         self._in_hand.let_go(arrived.receipts, took_s)
         self._room.set()
-        self._holding.hold(arrived)
+        if not arrived.given_up:
+            self._holding.hold(arrived)
 
 
 def _follow(event: str, batches: Sequence[PowerBatch]) -> None:

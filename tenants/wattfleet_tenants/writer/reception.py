@@ -4,10 +4,13 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.ports import Assignments, Delivery, Quarantine, RefusedMessage
 from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.subjects import Lane
+from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import metrics
 from wattfleet_tenants.writer.arrived import Arrived
 from wattfleet_tenants.writer.checks import Limits
@@ -56,6 +59,11 @@ class Reception:
             metrics.QUARANTINED.labels(one.reason).inc()
             extra = {"household": one.household, "sequence": one.sequence, "reason": one.reason}
             logger.warning("message refused", extra=extra)
+
+    async def anybody_left(self, batches: Sequence[PowerBatch]) -> bool:
+        """Whether not all who sent `batches` belong to the shard, however long it takes to hear that."""
+        tokens = {token for batch in batches for token in np.unique(batch.households).tolist()}
+        return bool(await self._foreign(self._names.of(tokens)))
 
     async def _foreign(self, names: Mapping[bytes, HouseholdId | None]) -> set[bytes]:
         """Those of the senders that are no households of this shard."""
