@@ -17,7 +17,7 @@ from wattfleet_tenants.crd import ConditionType, Household, HouseholdStatus
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.quota import DEFAULT_QUOTA, Quota
 from wattfleet_tenants.shard import ShardId
-from wattfleet_tenants.writer.belonging import ASKED_WITHIN_S
+from wattfleet_tenants.writer.reception import ASKED_WITHIN_S
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ async def test_of_too_many_credentials_the_oldest_is_refused(fake: FakeWorld, ho
     assert (status.credential_keys, fake.broker.revoked) == (others, {oldest})
 
 
-def test_no_writer_stores_anything_of_a_household_once_it_was_erased_again() -> None:
+def test_a_household_is_erased_again_later_than_any_writer_waits_for_the_store_s_answer() -> None:
     assert ERASED_AGAIN_AFTER.total_seconds() > KNOWN_WITHIN_S + ASKED_WITHIN_S + ATTEMPT_WITHIN_S
 
 

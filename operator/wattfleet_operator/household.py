@@ -11,7 +11,6 @@ from before that moment, all that it ever sent is settled. Only then it is unass
 
 from datetime import datetime, timedelta
 
-from wattfleet_tenants.adapters.jetstream import ACK_WAIT_S
 from wattfleet_tenants.crd import DeletionPolicy, Household, HouseholdStatus, Shard
 from wattfleet_tenants.home_file import HomeFile
 from wattfleet_tenants.placement import Place, ShardRoom, choose_shard, send_phase
@@ -24,10 +23,10 @@ from wattfleet_operator.ports import World
 from wattfleet_operator.shard import carried, check_shard
 from wattfleet_operator.signing_keys import ensure_signing_keys
 
-ERASED_AGAIN_AFTER = timedelta(seconds=2 * ACK_WAIT_S + 30)
+ERASED_AGAIN_AFTER = timedelta(seconds=150)
 """A message may be delivered twice, and a writer that was slow still stores its copy when that of another is settled
-already. It begins no attempt to do so on the strength of what it heard of the shard's households 45 s ago, and an
-attempt takes 90 s at most: see `writer/belonging.py`."""
+already. It begins no attempt to do so on the strength of what it heard of the shard's households 45 s ago (KNOWN_WITHIN_S
+and ASKED_WITHIN_S), and an attempt takes 90 s at most (ATTEMPT_WITHIN_S)."""
 
 _MOST_KEYS = 16
 """Of one household. It gets another one only when somebody takes its home file away."""

@@ -14,6 +14,7 @@ from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 from wattfleet_tenants import subjects
 from wattfleet_tenants.adapters.bulk_connection import BulkConnection, BulkParser, Received
+from wattfleet_tenants.adapters.nats_connection import READ_BYTES
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.ports import Unavailable
 from wattfleet_tenants.testing.nats_server import ShardBroker
@@ -50,6 +51,26 @@ def parser(told: Told) -> BulkParser:
     bulk = BulkParser(told)  # type: ignore[arg-type]
     bulk.listen(OURS, told.take)
     return bulk
+
+
+@pytest.mark.parametrize(("read_bytes", "pauses_s"), [(8_000, []), (100_000, [0.03]), (READ_BYTES, [])])
+async def test_after_a_read_of_some_messages_more_may_gather_but_few_and_as_many_as_can_be_do_not_wait(
+    read_bytes: int, pauses_s: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    told = Told()
+    bulk = BulkParser(told, 0.03)  # type: ignore[arg-type]
+    bulk.listen(OURS, told.take)
+    text = as_bytes("usual", b"m.s1.h0", b"", b"x" * 100)
+    stream = text * (2 * READ_BYTES // len(text))
+    await bulk.parse(stream[:read_bytes])
+    assert len(told.ours) == read_bytes // len(text)
+    assert slept == pauses_s
 
 
 payloads = st.one_of(

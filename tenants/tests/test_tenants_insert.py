@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 import pytest
+from wattfleet_tenants.adapters import victoriametrics
 from wattfleet_tenants.adapters.victoriametrics import VictoriaMetricsStore
 from wattfleet_tenants.ports import Unavailable
 from wattfleet_tenants.testing.programs import free_port
@@ -93,6 +94,21 @@ async def test_runs_are_sent_side_by_side_and_each_ends_when_it_has_its_turn() -
     assert ended == [b"run 0", b"run 1", b"run 2"]
     assert first is third is None
     assert isinstance(second, Unavailable)
+
+
+async def test_a_body_whose_turn_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(victoriametrics, "_TURN_WITHIN_S", 0.2)
+    ended = asyncio.Event()
+
+    async def wait_for_all_of_it(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        with pytest.raises(asyncio.IncompleteReadError):
+            await body_of(reader)
+        ended.set()
+
+    async with store_that(wait_for_all_of_it) as store, asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            await store.insert_runs([memoryview(b"all but the last byte")], asyncio.Event())
+        await ended.wait()
 
 
 async def test_a_store_that_says_no_is_unavailable() -> None:

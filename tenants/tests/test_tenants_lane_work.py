@@ -11,7 +11,7 @@ from wattfleet_tenants.ports import Delivery
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.testing.builders import bundle_of, message, minutes
 from wattfleet_tenants.testing.waiting import eventually
-from wattfleet_tenants.writer import belonging
+from wattfleet_tenants.writer import belonging, reception
 from wattfleet_tenants.writer.checks import FOREIGN
 from wattfleet_tenants.writer.held import ACK_AFTER_S
 from wattfleet_tenants.writer.in_hand import (
@@ -187,3 +187,38 @@ async def test_who_still_belongs_is_stored_when_the_store_comes_back(
         bench.store.away = False
         await eventually(lambda: len(bench.inbox.acknowledged) == 2, 5, "all are stored")
     assert bench.inbox.fetched == 2
+
+
+async def test_a_refusal_that_could_not_be_kept_in_time_is_left_to_the_broker(
+    bench: WriterAlone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.quarantine.away = True
+    async with bench.writing(hold_s=0.1):
+        receipt = bench.inbox.deliver(message(1), household=STRANGER)
+        await eventually(lambda: "quarantine" in bench.health.troubles, 5, "the quarantine is missed")
+        monkeypatch.setattr(reception, "ASKED_WITHIN_S", 0.0)
+        bench.quarantine.away = False
+        await eventually(lambda: bench.health.troubles == {}, 5, "the quarantine is there again")
+        assert (bench.quarantine.kept, bench.inbox.acknowledged) == ([], [])
+        monkeypatch.setattr(reception, "ASKED_WITHIN_S", 30.0)
+        await bench.inbox.give_back([receipt])  # as the broker does once ack_wait is over
+        await eventually(lambda: bench.inbox.acknowledged == [receipt], 5, "it is kept, and settled")
+    assert [refused.reason for refused in bench.quarantine.kept] == [FOREIGN]
+
+
+async def test_a_store_that_is_back_is_no_trouble_any_more_though_nothing_is_left_to_be_stored(
+    bench: WriterAlone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(belonging, "ASKED_WITHIN_S", 0.0)
+    bench.assignments.carried.add(STRANGER)
+    async with bench.writing(hold_s=0.1):
+        store = SlowStore(bench)
+        bench.inbox.deliver(message(1), household=STRANGER)
+        await asyncio.wait_for(store.began.wait(), 5)
+        bench.store.away = True
+        store.may_go_on.set()
+        await eventually(lambda: "store" in bench.health.troubles, 5, "the store is missed")
+        bench.assignments.carried.discard(STRANGER)
+        bench.store.away = False
+        await eventually(lambda: bench.health.troubles == {}, 5, "it was looked at")
+    assert bench.store.bodies == []

@@ -299,6 +299,8 @@ async def test_a_household_that_was_heard_of_long_ago_may_have_left(
         assignments = WatchedAssignments(nats)
         watching = asyncio.create_task(assignments.keep_watching())
         await asyncio.wait_for(assignments.loaded.wait(), 10)
+        first_read_s = assignments._held.read_at_s
+        await eventually(lambda: assignments._held.read_at_s > first_read_s, 10, "they are read every other second")
         watching.cancel()
         assert await assignments.foreign([household]) == set()
         monkeypatch.setattr("wattfleet_tenants.adapters.assignments.KNOWN_WITHIN_S", 0.0)

@@ -89,20 +89,22 @@ class WatchedAssignments:
         if not unknown:
             return set()
         self._connection.require_connected()
+        position = held.position
         try:
             found = await asyncio.gather(*[self._value(household) for household in unknown])
         except _FAILURES as error:
             raise Unavailable(f"the shard's households cannot be looked up: {describe(error)}") from error
         looked_up = dict(zip(unknown, found, strict=True))
-        held.note({one: value for one, value in looked_up.items() if one not in held.carried})  # else read meanwhile
-        return set(unknown) - held.carried
+        if held.position == position:  # else something newer may have been read meanwhile
+            held.note(looked_up)
+        return {household for household, value in looked_up.items() if value is None}
 
     async def keep_watching(self) -> None:
         """Follows the bucket for as long as the connection is not closed."""
         while not self._connection.is_closed:
             try:
                 await self._follow()
-            except (*_FAILURES, Unavailable) as error:
+            except (*_FAILURES, Unavailable, LookupError, ValueError) as error:
                 logger.warning("households are not watched", extra={"error": describe(error)})
                 await asyncio.sleep(_PAUSE_S)
 
@@ -111,10 +113,11 @@ class WatchedAssignments:
         self._reconnected.clear()
         held = _Held()
         while not self._reconnected.is_set():
+            asked_s = time.monotonic()
             while entries := await self._after(held.position):
                 held.position = int(_headers(entries[-1])["Nats-Sequence"])
                 held.note(dict(map(_entry, entries)))
-            held.read_at_s = time.monotonic()
+            held.read_at_s = asked_s
             self._held = held
             self.loaded.set()
             await asyncio.sleep(_LOOK_EVERY_S)

@@ -7,7 +7,7 @@ import signal
 
 from wattfleet_tenants import subjects
 from wattfleet_tenants.adapters.assignments import WatchedAssignments
-from wattfleet_tenants.adapters.bulk_connection import BulkConnection
+from wattfleet_tenants.adapters.bulk_connection import MEASUREMENTS_EVERY_S, BulkConnection
 from wattfleet_tenants.adapters.bundles_out import JetStreamBundles
 from wattfleet_tenants.ingest.ingest import Ingest
 from wattfleet_tenants.settings import existing_file, required
@@ -29,7 +29,7 @@ async def main() -> None:
     serve_health(health)
     beating = asyncio.create_task(health.keep_beating())
 
-    edge, ing = BulkConnection(), BulkConnection()
+    edge, ing = BulkConnection(MEASUREMENTS_EVERY_S), BulkConnection()
     health.trouble("stream", "NATS is away")
     await ing.connect_to(servers, ing_creds, f"ingest-{shard}", subjects.INGEST_INBOX)
     health.trouble("edge", "NATS is away")

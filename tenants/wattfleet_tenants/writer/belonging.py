@@ -8,10 +8,7 @@ import time
 from collections.abc import Sequence
 
 from wattfleet_tenants.wire.batch import PowerBatch
-from wattfleet_tenants.writer.reception import Reception
-
-ASKED_WITHIN_S = 30.0
-"""Longer than a portion waits for its turn while the store keeps up."""
+from wattfleet_tenants.writer.reception import ASKED_WITHIN_S, Reception
 
 
 class SomebodyLeftError(Exception):

@@ -43,7 +43,7 @@ class Insertion:
     async def insert(self, batches: Sequence[PowerBatch], confirm: Confirm) -> int:
         """Hands all readings to the store, however long it takes; returns how many there were.
 
-        Raises what `confirm` raises, in a group.
+        Raises what `confirm` raises, by itself or in a group.
         """
         as_runs: list[PowerBatch] = []
         as_rows: list[PowerBatch] = []

@@ -111,7 +111,7 @@ class LaneWork:
         self._sweep.add(arrived)
         self._something.set()
         if arrived.refused:
-            await self._reception.refuse(arrived.refused)
+            arrived.given_up = not await self._reception.refuse(arrived)
             arrived.refused = []
         self._count_down(arrived, 1)
 
@@ -153,6 +153,7 @@ class LaneWork:
         try:
             samples = await self._insert(portion)
         except* SomebodyLeftError:
+            metrics.GIVEN_UP.inc(messages)
             for arrived, _ in portion.messages:
                 arrived.given_up = True
             logger.warning("left to the broker: a household of theirs was unassigned meanwhile", extra=extra)
@@ -174,10 +175,10 @@ class LaneWork:
         if arrived.left:
             return
         took_s = time.monotonic() - arrived.since_s
-        metrics.STORED_SECONDS.observe(took_s)
         self._in_hand.let_go(arrived.receipts, took_s)
         self._room.set()
         if not arrived.given_up:
+            metrics.STORED_SECONDS.observe(took_s)
             self._holding.hold(arrived)
 
 

@@ -19,6 +19,7 @@ HELD = Gauge("wattfleet_writer_held", "Messages in the store's memory whose ackn
 WAITING = Gauge("wattfleet_writer_waiting", "Bundles in the stream that nobody fetched yet", ["lane"])
 RETRIES = Counter("wattfleet_writer_retries_total", "Attempts that failed and are repeated", ["part"])
 STORED_AGAIN = Counter("wattfleet_writer_stored_again_total", "Messages stored again as the store may have lost them")
+GIVEN_UP = Counter("wattfleet_writer_given_up_total", "Messages left to the broker as their household may have left")
 STORE_DROPPED = Gauge("wattfleet_writer_store_dropped_rows", "Rows that the store itself says it threw away")
 PORTION_MESSAGES = Histogram(
     "wattfleet_writer_portion_messages",

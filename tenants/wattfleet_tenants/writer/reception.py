@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from wattfleet_tenants.household import HouseholdId
-from wattfleet_tenants.ports import Assignments, Delivery, Quarantine, RefusedMessage
+from wattfleet_tenants.ports import Assignments, Delivery, Quarantine
 from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.wire.batch import PowerBatch
@@ -18,6 +18,10 @@ from wattfleet_tenants.writer.persistence import Persistence
 from wattfleet_tenants.writer.triage import Arrivals, Names, sort
 
 logger = logging.getLogger(__name__)
+
+ASKED_WITHIN_S = 30.0
+"""How long the answer holds that a household belongs to the shard: longer than a portion waits for its turn while the
+store keeps up, and short beside the time after which a household that has left is erased for good."""
 
 
 class Reception:
@@ -52,13 +56,25 @@ class Reception:
             left=sum(map(len, outcome.good)) + 1,
         )
 
-    async def refuse(self, refused: Sequence[RefusedMessage]) -> None:
-        """Returns when the quarantine keeps them."""
-        await self._persistence.until_done("quarantine", lambda: self._quarantine.keep(refused))
-        for one in refused:
+    async def refuse(self, arrived: Arrived) -> bool:
+        """Whether the quarantine keeps what was refused of `arrived`.
+
+        It is not asked any more when that was fetched long ago: its senders may have left, and what it kept be purged.
+        """
+
+        async def attempt() -> bool:
+            if time.monotonic() - arrived.since_s > ASKED_WITHIN_S:
+                return False
+            await self._quarantine.keep(arrived.refused)
+            return True
+
+        if not await self._persistence.until_done("quarantine", attempt):
+            return False
+        for one in arrived.refused:
             metrics.QUARANTINED.labels(one.reason).inc()
             extra = {"household": one.household, "sequence": one.sequence, "reason": one.reason}
             logger.warning("message refused", extra=extra)
+        return True
 
     async def anybody_left(self, batches: Sequence[PowerBatch]) -> bool:
         """Whether not all who sent `batches` belong to the shard, however long it takes to hear that."""

@@ -108,7 +108,7 @@ class Writer:
     async def _release_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._look_every_s)
-            if self._held.any_due():
+            if self._held.any_due() or "store" in self._health.troubles:
                 await self._release()
 
     async def _release(self) -> None:
