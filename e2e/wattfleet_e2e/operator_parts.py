@@ -35,6 +35,10 @@ class StoreIsThere:
     async def check(self, shard: ShardId) -> None:
         """It works."""
 
+    async def has_series(self, shard: ShardId, household: HouseholdId) -> bool:  # noqa: ARG002 (the port has it)
+        """Nothing was ever stored."""
+        return False
+
     async def erase(self, shard: ShardId, household: HouseholdId) -> None:  # noqa: ARG002 (the port has it)
         """Remembers whose series were to be deleted."""
         self.erased.append(household)

@@ -140,6 +140,9 @@ class FakeStore:
         if not self.answers or shard not in self.running:
             raise NotYet("StoreNotReady")
 
+    async def has_series(self, shard: ShardId, household: HouseholdId) -> bool:
+        return household in self.series
+
     async def erase(self, shard: ShardId, household: HouseholdId) -> None:
         self.calls("erase", lambda: self.series.discard(household))
 

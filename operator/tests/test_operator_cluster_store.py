@@ -122,7 +122,9 @@ async def test_what_one_tenant_stores_no_other_reads_and_erasing_stays_with_it(
     assert [one.count(series.power_selector(household)) for one in stores] == [1, 1]
     await eventually(lambda: power_w(first, http, household), 10, "it can be read")
     assert await power_w(first, http, household) == [230.5]
+    assert await store.has_series(ShardId("a"), household)
     await store.erase(ShardId("a"), household)
+    assert [await store.has_series(ShardId(one), household) for one in "ab"] == [False, True]
     assert [one.count(series.power_selector(household)) for one in stores] == [0, 1]
     assert await power_w(first, http, household) == []
     assert await power_w(second, http, household) == [230.5]

@@ -25,8 +25,9 @@ from wattfleet_operator.signing_keys import ensure_signing_keys
 
 ERASED_AGAIN_AFTER = timedelta(seconds=150)
 """A message may be delivered twice, and a writer that was slow still stores its copy when that of another is settled
-already. It begins no attempt to do so on the strength of what it heard of the shard's households 45 s ago (KNOWN_WITHIN_S
-and ASKED_WITHIN_S), and an attempt takes 90 s at most (ATTEMPT_WITHIN_S)."""
+already. It begins no attempt to do so on the strength of what it heard of the shard's households 45 s ago
+(KNOWN_WITHIN_S and ASKED_WITHIN_S), and waits 90 s at most for its answer (ATTEMPT_WITHIN_S). A store that was frozen
+takes longer: whatever is found at the end is erased, and has to stay away for as long again."""
 
 _MOST_KEYS = 16
 """Of one household. It gets another one only when somebody takes its home file away."""
@@ -161,8 +162,10 @@ async def _drain(household: Household, shard: ShardId, world: World) -> None:
 
 
 async def _erase(household: Household, shard: ShardId, world: World) -> None:
-    """Erased at once, and once more when nothing that a writer holds can bring a series back."""
+    """Erased whenever something is found of it, until nothing that a writer holds can bring a series back."""
     await world.broker.purge_quarantine(shard, household.id)
+    if await world.store.has_series(shard, household.id):
+        await world.vault.replace(_erasing(household), world.clock().isoformat())
     await world.store.erase(shard, household.id)
     since = datetime.fromisoformat(await world.vault.keep(_erasing(household), lambda: world.clock().isoformat()))
     left = since + ERASED_AGAIN_AFTER - world.clock()

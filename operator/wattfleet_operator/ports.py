@@ -82,6 +82,9 @@ class Store(Protocol):
     async def check(self, shard: ShardId) -> None:
         """Raises NotYet unless the shard's store answers now."""
 
+    async def has_series(self, shard: ShardId, household: HouseholdId) -> bool:
+        """Whether anything is found that the household sent."""
+
     async def erase(self, shard: ShardId, household: HouseholdId) -> None:
         """The household's series are deleted."""
 

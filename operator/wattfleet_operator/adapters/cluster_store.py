@@ -13,7 +13,7 @@ from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.shard import ShardId
 
 from wattfleet_operator.adapters.cluster_objects import ClusterObjects
-from wattfleet_operator.adapters.series_deletion import delete_series, force_merge
+from wattfleet_operator.adapters.series_deletion import delete_series, force_merge, has_series
 from wattfleet_operator.errors import NotYet, Refused
 from wattfleet_operator.manifests.shard_objects import Look, object_name, store_host, store_objects
 from wattfleet_operator.ports import Resources, StoreUrls
@@ -70,6 +70,10 @@ class ClusterStore:
         except httpx.HTTPError as error:
             raise NotYet("StoreUnavailable", f"VictoriaMetrics: {type(error).__name__}") from error
         self._answered_s[shard] = monotonic()
+
+    async def has_series(self, shard: ShardId, household: HouseholdId) -> bool:
+        """Whether any series of the household is found."""
+        return await has_series(self._http, self._doors(self._wished(shard)).select, household)
 
     async def erase(self, shard: ShardId, household: HouseholdId) -> None:
         """The household's series are deleted, and merged away as far as the store does so on demand."""

@@ -12,7 +12,7 @@ from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.server_settings import STORE_ENVIRONMENT, STORE_FLAGS, STORE_FLUSH_S
 from wattfleet_tenants.shard import ShardId
 
-from wattfleet_operator.adapters.series_deletion import delete_series, force_merge
+from wattfleet_operator.adapters.series_deletion import delete_series, force_merge, has_series
 from wattfleet_operator.embedded.free_ports import FreePorts
 from wattfleet_operator.embedded.process import Process
 from wattfleet_operator.embedded.supervisor import Supervisor
@@ -42,6 +42,11 @@ class VictoriaMetricsStore:
     async def check(self, shard: ShardId) -> None:
         """Raises NotYet unless the shard's store answers now."""
         await self._supervisor.check(_name(shard))
+
+    async def has_series(self, shard: ShardId, household: HouseholdId) -> bool:
+        """Whether any series of the household is found."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return await has_series(http, self._url(shard), household)
 
     async def erase(self, shard: ShardId, household: HouseholdId) -> None:
         """The household's series are deleted, and merged away as far as the store does so on demand."""
