@@ -46,6 +46,8 @@ async def main() -> None:
         watching = asyncio.create_task(assignments.keep_watching())
         await assignments.loaded.wait()
         health.ok("assignments")
+        stopping = _stop_signal(connection)
+        watching.add_done_callback(lambda _: stopping.set())
         world = World(
             {lane: JetStreamInbox(connection, shard, lane) for lane in subjects.Lane},
             VictoriaMetricsStore(http, insert_url),
@@ -54,8 +56,8 @@ async def main() -> None:
             JetStreamLedger(connection, shard),
         )
         logger.info("writer runs", extra={"shard": shard})
-        await Writer(world, limits, health).run(_stop_signal(connection))
-        connection_lost = connection.is_closed
+        await Writer(world, limits, health).run(stopping)
+        connection_lost, blind = connection.is_closed, watching.done()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await connection.close()
@@ -63,6 +65,8 @@ async def main() -> None:
     logger.info("writer stopped")
     if connection_lost:
         raise SystemExit("NATS closed the connection for good: is the credential still valid?")
+    if blind:
+        raise SystemExit("the shard's households are not watched any more")
 
 
 def _stop_signal(connection: NatsConnection) -> asyncio.Event:
