@@ -9,6 +9,7 @@ from wattfleet_tenants.wire import bundle
 from wattfleet_tenants.wire.bundle import Bundle, household_column
 from wattfleet_tenants.writer.checks import Limits
 from wattfleet_tenants.writer.render import Renderer
+from wattfleet_tenants.writer.roster import Roster
 from wattfleet_tenants.writer.triage import Arrivals, sort
 
 from wattfleet_bench.blobs import Blobs
@@ -28,10 +29,11 @@ class Transcoder:
         self._limits = Limits()
         self._renderer = Renderer(self._limits.max_power_w)
         self._now_ms = now_ms
+        self._roster = Roster()
 
     def body(self, bundles: Sequence[bytes]) -> list[memoryview]:
         """All their samples, in the pieces of one request; raises ValueError when one of their messages is refused."""
-        arrivals = Arrivals(Lane.LIVE, [Delivery(bundle.decode(one), "", len(one)) for one in bundles])
+        arrivals = Arrivals(Lane.LIVE, [Delivery(bundle.decode(one), "", len(one)) for one in bundles], self._roster)
         outcome = sort(arrivals.messages, arrivals.senders, (), {}, self._limits, self._now_ms)
         if outcome.objections:
             raise ValueError(f"a message is refused: {outcome.objections[0].reason}")

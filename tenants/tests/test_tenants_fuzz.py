@@ -30,6 +30,7 @@ from wattfleet_tenants.wire import codec
 from wattfleet_tenants.wire.bundle import decode, encode
 from wattfleet_tenants.writer.checks import FOREIGN, REASONS, Limits
 from wattfleet_tenants.writer.render import Renderer
+from wattfleet_tenants.writer.roster import Roster
 from wattfleet_tenants.writer.triage import Arrivals, Sorted, sort
 
 HOME, NEIGHBOUR, STRANGER = b"h0123456789abcdefghij", b"hneighbour0123456", b"hstranger0123456789abcdefgh"
@@ -40,7 +41,8 @@ NOW_MS = int(time.time() * 1000)
 
 def sorted_out(arrivals: Arrivals) -> Sorted:
     """As the writer does it, rendering included: what is good must be writable."""
-    outcome = sort(arrivals.messages, arrivals.senders, {STRANGER}, {}, Limits(), NOW_MS)
+    strangers = [number for number, name in enumerate(arrivals.roster.names) if name == STRANGER.decode()]
+    outcome = sort(arrivals.messages, arrivals.senders, strangers, {}, Limits(), NOW_MS)
     for batch in outcome.good:
         RENDERER.render(batch)
     return outcome
@@ -49,7 +51,7 @@ def sorted_out(arrivals: Arrivals) -> Sorted:
 def arrivals_of(messages: list[tuple[bytes, bytes]]) -> Arrivals:
     households, payloads = zip(*messages, strict=True)
     through_the_wire = decode(encode(bundle_of(households, payloads)))
-    return Arrivals(Lane.LIVE, [Delivery(through_the_wire, "receipt", 1)])
+    return Arrivals(Lane.LIVE, [Delivery(through_the_wire, "receipt", 1)], Roster())
 
 
 @given(st.lists(st.tuples(st.sampled_from([HOME, STRANGER]), hostile, st.sampled_from([1, 33])), max_size=10))

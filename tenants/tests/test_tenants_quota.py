@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from wattfleet_tenants.wire.messages import Messages
 from wattfleet_tenants.wire.readings_pb2 import Readings
 from wattfleet_tenants.writer.checks import Limits
 from wattfleet_tenants.writer.grouping import senders
+from wattfleet_tenants.writer.roster import Roster
 from wattfleet_tenants.writer.triage import Sorted, sort
 
 HOMES = (b"h0123456789abcdefghij", b"h0123456789abcdefghik")
@@ -82,7 +84,10 @@ def test_what_is_wrong_in_itself_is_called_so_and_a_stranger_a_stranger() -> Non
 
 def sort_of(homes: list[bytes], messages: list[bytes], foreign: set[bytes], quotas: dict[bytes, Quota]) -> Sorted:
     arrived = Messages.of(homes, messages)
-    return sort(arrived, senders(arrived.households), foreign, quotas, Limits(), NOW_MS)
+    roster = Roster()
+    sent_by = senders(arrived.households, roster)
+    strangers = roster.numbers(np.array(sorted(foreign), "S28")).tolist()
+    return sort(arrived, sent_by, strangers, quotas, Limits(), NOW_MS)
 
 
 def of(**fields: object) -> bytes:

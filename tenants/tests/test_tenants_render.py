@@ -16,6 +16,7 @@ from wattfleet_tenants.wire.messages import Messages
 from wattfleet_tenants.writer.checks import EARLIEST_MS
 from wattfleet_tenants.writer.grouping import senders
 from wattfleet_tenants.writer.render import Renderer
+from wattfleet_tenants.writer.roster import Roster
 
 MAX_POWER_W = 25_000
 NOW_MS = 1_790_000_040_000
@@ -86,7 +87,7 @@ def homes_batch(ids: list[bytes], at_ms: list[int], power_dw: object) -> batch.P
         values,
         no_temperatures,
     )
-    return unordered.only(senders(households).positions)
+    return unordered.only(senders(households, Roster()).positions)
 
 
 def test_rows_of_a_series_follow_each_other_in_the_order_of_their_messages() -> None:

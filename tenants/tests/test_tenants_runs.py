@@ -19,6 +19,7 @@ from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import order, runs
 from wattfleet_tenants.writer.grouping import neighbours, senders
 from wattfleet_tenants.writer.render import Renderer
+from wattfleet_tenants.writer.roster import Roster
 
 
 def batch_of(households: list[str], power_dw: np.ndarray, times: list[int] | None = None) -> PowerBatch:
@@ -37,7 +38,7 @@ def batch_of(households: list[str], power_dw: np.ndarray, times: list[int] | Non
         power_dw.astype(np.int32),
         np.empty((count, 0), np.int32),
     )
-    return batch.only(senders(ids).positions)
+    return batch.only(senders(ids, Roster()).positions)
 
 
 def store(program: VictoriaMetrics, batch: PowerBatch) -> None:
@@ -96,7 +97,7 @@ def test_the_store_keeps_series_in_the_order_in_which_they_are_written(victoria_
 
 def test_households_are_written_in_the_order_of_their_ranks() -> None:
     ids = np.array([mint_household_id().encode() for _ in range(50)] * 2, "S28")
-    ranks = order.ranks(senders(ids).names).tolist()
+    ranks = order.ranks(ids[senders(ids, Roster()).positions].tolist()).tolist()
     assert ranks == sorted(ranks)
 
 
@@ -153,15 +154,17 @@ def test_times_from_1970_to_2100_fit_into_their_width(at_ms: int) -> None:
 )
 def test_every_message_is_with_those_of_its_household(households: list[str]) -> None:
     ids = np.array([household.encode() for household in households], "S28")
-    sent = senders(ids)
-    ends = np.cumsum(sent.counts).tolist()
-    rows = [sent.positions[end - count : end].tolist() for end, count in zip(ends, sent.counts.tolist(), strict=True)]
+    roster = Roster()
+    roster.numbers(ids[::2])
+    sent = senders(ids, roster)
+    assert [roster.names[number] for number in sent.numbers] == households
+    assert sent.ranks.tolist() == order.ranks(ids.tolist()).tolist()
+    rows = [list(row) for _, row in groupby(sent.positions.tolist(), lambda i: households[i])]
     assert sorted(i for row in rows for i in row) == list(range(len(households)))
-    assert [{households[i].encode() for i in row} for row in rows] == [{name} for name in sent.names]
     assert len(rows) == len(set(households))
     assert all(row == sorted(row) for row in rows), "in the order in which they came"
-    some = set(sent.names[::2])
-    assert sent.mark(some).tolist() == [household.encode() in some for household in households]
+    some = set(sent.numbers.tolist()[::2])
+    assert sent.mark(some).tolist() == [number in some for number in sent.numbers.tolist()]
 
 
 @given(st.lists(st.integers(0, 3), max_size=30), st.integers(1, 5))

@@ -306,6 +306,25 @@ async def test_a_household_that_was_heard_of_long_ago_may_have_left(
         monkeypatch.setattr("wattfleet_tenants.adapters.assignments.KNOWN_WITHIN_S", 0.0)
         with pytest.raises(Unavailable, match="last read"):
             await assignments.foreign([household])
+        with pytest.raises(Unavailable, match="last read"):
+            assignments.edition()
+
+
+async def test_an_edition_of_the_assignments_ends_with_every_change_and_with_nothing_else(
+    broker: ShardBroker, household: HouseholdId
+) -> None:
+    async with connected(broker, broker.writer_creds, subjects.WRITER_INBOX) as nats:
+        assignments = WatchedAssignments(nats)
+        watching = asyncio.create_task(assignments.keep_watching())
+        await asyncio.wait_for(assignments.loaded.wait(), 10)
+        for change in (broker.assign, broker.unassign):
+            edition, read_at_s = assignments.edition(), assignments._held.read_at_s
+            await eventually(lambda at_s=read_at_s: assignments._held.read_at_s > at_s, 10, "nothing is new")  # type: ignore[misc]
+            assert assignments.edition() == edition
+            await change(household)
+            await eventually(lambda old=edition: assignments.edition() != old, 10, "the change is heard")  # type: ignore[misc]
+            assert (await assignments.foreign([household]) == set()) is (change == broker.assign)
+        watching.cancel()
 
 
 async def test_a_full_shard_of_households_is_known_before_the_first_message(broker: ShardBroker) -> None:

@@ -93,6 +93,11 @@ class Quotas(Protocol):
 class Assignments(Quotas, Protocol):
     """Which households this shard carries."""
 
+    def edition(self) -> int:
+        """Another number after every change: what was said of a household is so until then. Raises Unavailable when
+        there may have been one that was not heard of."""
+        ...
+
     async def foreign(self, households: Collection[HouseholdId]) -> set[HouseholdId]:
         """Those of `households` that the shard does not carry; raises Unavailable when that cannot be told."""
         ...

@@ -71,6 +71,7 @@ class WatchedAssignments:
     def __init__(self, connection: NatsConnection) -> None:
         self._connection = connection
         self._held = _Held()
+        self._edition = 0
         self._reconnected = asyncio.Event()
         self.loaded = asyncio.Event()
         connection.on_reconnected.append(self._reconnected.set)
@@ -80,12 +81,17 @@ class WatchedAssignments:
         """The quotas of those households that have one of their own, as last heard; another mapping after a change."""
         return self._held.quotas
 
+    def edition(self) -> int:
+        """Another number after every change; raises Unavailable when the last look was too long ago."""
+        self._require_fresh()
+        return self._edition
+
     async def foreign(self, households: Collection[HouseholdId]) -> set[HouseholdId]:
         """Those of `households` that the shard does not carry; raises Unavailable when that cannot be told."""
         held = self._held
         unknown = [household for household in households if household not in held.carried]
-        if len(unknown) < len(households) and held.age_s > KNOWN_WITHIN_S:
-            raise Unavailable(f"the shard's households were last read {held.age_s:.0f} s ago")
+        if len(unknown) < len(households):
+            self._require_fresh()
         if not unknown:
             return set()
         self._connection.require_connected()
@@ -98,6 +104,10 @@ class WatchedAssignments:
         if held.position == position:  # else something newer may have been read meanwhile
             held.note(looked_up)
         return {household for household, value in looked_up.items() if value is None}
+
+    def _require_fresh(self) -> None:
+        if (age_s := self._held.age_s) > KNOWN_WITHIN_S:
+            raise Unavailable(f"the shard's households were last read {age_s:.0f} s ago")
 
     async def keep_watching(self) -> None:
         """Follows the bucket for as long as the connection is not closed."""
@@ -117,8 +127,11 @@ class WatchedAssignments:
             while entries := await self._after(held.position):
                 held.position = int(_headers(entries[-1])["Nats-Sequence"])
                 held.note(dict(map(_entry, entries)))
+                self._edition += 1
             held.read_at_s = asked_s
-            self._held = held
+            if held is not self._held:
+                self._held = held
+                self._edition += 1
             self.loaded.set()
             await asyncio.sleep(_LOOK_EVERY_S)
 

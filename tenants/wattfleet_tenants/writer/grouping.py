@@ -6,40 +6,26 @@ speed depends on that.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wattfleet_tenants.writer import order
-
-_KEY = slice(1, 9)  # characters of an id that usually tell households apart: behind the "h", and in ids of every length
+from wattfleet_tenants.writer.roster import Roster
 
 
 @dataclass(frozen=True, slots=True)
 class Senders:
-    """names[i] sent counts[i] messages. positions: of the messages of the first, as they came, then of the second, and
-    so on, in the store's order."""
+    """numbers[i]: who sent message i, in a roster. ranks[i]: theirs. positions: of all messages in the store's order,
+    those of one household as they came."""
 
-    names: list[bytes]
-    counts: NDArray[np.intp]
-    positions: NDArray[np.intp]
+    numbers: NDArray[np.intp]
     ranks: NDArray[np.int64]
-    """Of names[i] in the store's order."""
+    positions: NDArray[np.intp]
 
-    def rank_of_each(self) -> NDArray[np.int64]:
-        """For each position, its sender's rank."""
-        return self._spread(self.ranks)
-
-    def mark(self, some: Collection[bytes]) -> NDArray[np.bool_]:
+    def mark(self, some: Collection[int]) -> NDArray[np.bool_]:
         """For each position, whether one of `some` sent it."""
-        chosen = np.fromiter((name in some for name in self.names), np.bool_, len(self.names))
-        return self._spread(chosen)
-
-    def _spread(self, of_names: NDArray[Any]) -> NDArray[Any]:
-        spread = np.empty(len(self.positions), of_names.dtype)
-        spread[self.positions] = np.repeat(of_names, self.counts)
-        return spread
+        return np.isin(self.numbers, list(some))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +57,11 @@ class Neighbours:
             yield which, self.firsts[which, None] + np.arange(count)
 
 
-def senders(households: NDArray[np.bytes_]) -> Senders:
-    """Who sent what, given the sender of each message, found without comparing whole ids."""
-    characters = np.ascontiguousarray(households).view(np.uint8).reshape(len(households), households.itemsize)
-    keys = np.ascontiguousarray(characters[:, _KEY]).view(np.uint64).reshape(-1)
-    positions = np.argsort(keys, kind="stable")
-    found = neighbours(households[positions])
-    if len(found.firsts) != np.count_nonzero(np.diff(keys[positions])) + bool(len(keys)):  # ids with one key
-        positions = np.argsort(households, kind="stable")
-        found = neighbours(households[positions])
-    names = households[positions[found.firsts]]
-    ranks = order.ranks(names.tolist())
-    sequence = np.argsort(ranks)
-    firsts, counts = found.firsts[sequence], found.counts[sequence]
-    starts = np.cumsum(counts) - counts
-    moved = np.repeat(firsts - starts, counts) + np.arange(len(positions))
-    return Senders(names[sequence].tolist(), counts, positions[moved], ranks[sequence])
+def senders(households: NDArray[np.bytes_], roster: Roster) -> Senders:
+    """Who sent what, given the sender of each message."""
+    numbers = roster.numbers(households)
+    ranks = roster.ranks[numbers]
+    return Senders(numbers, ranks, order.in_order(ranks))
 
 
 def neighbours(households: NDArray[np.bytes_]) -> Neighbours:

@@ -7,21 +7,31 @@ this one with what the store exports.
 """
 
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+_HALF_BITS = 32
+_LOW_HALF = 0xFFFFFFFF
+
 
 def ranks(values: Iterable[bytes]) -> NDArray[np.int64]:
     """Where series with these values of a label come, as numbers to be sorted by."""
-    return np.array(list(map(_rank, values)), np.int64)
+    return np.array([xxhash.xxh64_intdigest(value) & _LOW_HALF for value in values], np.int64)
 
 
-@lru_cache(2**17)
-def _rank(value: bytes) -> int:
-    return xxhash.xxh64_intdigest(value) & 0xFFFFFFFF
+def in_order(ranks: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The positions of `ranks`, the lowest first; of equal ones the first first.
+
+    10 ns each, where a stable argsort takes 100: numpy sorts plain numbers with vectors, so each has its position in
+    its low half.
+    """
+    keys = ranks << _HALF_BITS | np.arange(len(ranks))
+    keys.view(np.uint64).sort()
+    keys &= _LOW_HALF
+    return keys
 
 
 @cache

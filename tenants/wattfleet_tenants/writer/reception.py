@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.ports import Assignments, Delivery, Quarantine
@@ -15,9 +16,13 @@ from wattfleet_tenants.writer import metrics
 from wattfleet_tenants.writer.arrived import Arrived
 from wattfleet_tenants.writer.checks import Limits
 from wattfleet_tenants.writer.persistence import Persistence
-from wattfleet_tenants.writer.triage import Arrivals, Names, sort
+from wattfleet_tenants.writer.roster import Roster
+from wattfleet_tenants.writer.triage import Arrivals, sort
 
 logger = logging.getLogger(__name__)
+
+_MOST_ON_ROSTER = 100_000
+"""Some times as many households as a shard carries: those that moved away, and hostile names, do not stay for ever."""
 
 ASKED_WITHIN_S = 30.0
 """How long the answer holds that a household belongs to the shard: longer than a portion waits for its turn while the
@@ -34,24 +39,26 @@ class Reception:
         self._quarantine = quarantine
         self._limits = limits
         self._persistence = persistence
-        self._names = Names()
+        self._roster = Roster()
+        self._heard_quotas: Mapping[HouseholdId, Quota] = {}
+        self._quotas: dict[bytes, Quota] = {}
 
     async def sort(self, lane: Lane, deliveries: Sequence[Delivery]) -> Arrived:
         """Decodes and checks all messages, however long it takes to hear who belongs to the shard."""
         since_s = time.monotonic()
-        arrivals = Arrivals(lane, deliveries)
+        roster = self._roster_with_room()
+        arrivals = Arrivals(lane, deliveries, roster)
         metrics.RECEIVED.inc(len(arrivals))
-        names = self._names.of(arrivals.senders.names)
-        foreign = await self._foreign(names)
+        senders = arrivals.senders
+        foreign = await self._foreign(roster, senders.numbers)
         now_ms = int(time.time() * 1000)
-        outcome = sort(arrivals.messages, arrivals.senders, foreign, self._quotas(names), self._limits, now_ms)
-        ranks = arrivals.senders.rank_of_each()
+        outcome = sort(arrivals.messages, senders, foreign, self._quotas_of_senders(), self._limits, now_ms)
         return Arrived(
             lane,
             arrivals.receipts,
             arrivals.settled([one.position for one in outcome.objections]),
-            [(batch, ranks[batch.positions]) for batch in outcome.good],
-            outcome.refused(arrivals, names),
+            [(batch, senders.ranks[batch.positions]) for batch in outcome.good],
+            outcome.refused(arrivals),
             since_s,
             left=sum(map(len, outcome.good)) + 1,
         )
@@ -78,16 +85,31 @@ class Reception:
 
     async def anybody_left(self, batches: Sequence[PowerBatch]) -> bool:
         """Whether not all who sent `batches` belong to the shard, however long it takes to hear that."""
-        tokens = {token for batch in batches for token in np.unique(batch.households).tolist()}
-        return bool(await self._foreign(self._names.of(tokens)))
+        roster = self._roster_with_room()
+        senders = [roster.numbers(batch.households) for batch in batches]
+        return bool(await self._foreign(roster, np.concatenate(senders)))
 
-    async def _foreign(self, names: Mapping[bytes, HouseholdId | None]) -> set[bytes]:
-        """Those of the senders that are no households of this shard."""
-        households = [name for name in names.values() if name is not None]
-        strangers = await self._persistence.until_done("assignments", lambda: self._assignments.foreign(households))
-        return {token for token, name in names.items() if name is None or name in strangers}
+    def _roster_with_room(self) -> Roster:
+        if len(self._roster) > _MOST_ON_ROSTER:
+            self._roster = Roster()
+        return self._roster
 
-    def _quotas(self, names: Mapping[bytes, HouseholdId | None]) -> dict[bytes, Quota]:
-        """The quotas of those of the senders that have one of their own; mostly nobody has."""
-        quotas = self._assignments.quotas
-        return {token: quotas[name] for token, name in names.items() if name and name in quotas} if quotas else {}
+    async def _foreign(self, roster: Roster, senders: NDArray[np.intp]) -> list[int]:
+        """Those of the senders that are no households of this shard, however long it takes to hear who is one."""
+
+        async def attempt() -> list[int]:
+            edition = self._assignments.edition()
+            asked = roster.not_accepted_in(edition, senders)
+            named = {name: number for number in asked if (name := roster.names[number]) is not None}
+            foreign = await self._assignments.foreign(named) if named else set()
+            roster.accept(edition, [number for name, number in named.items() if name not in foreign])
+            return [number for number in asked if (name := roster.names[number]) is None or name in foreign]
+
+        return await self._persistence.until_done("assignments", attempt)
+
+    def _quotas_of_senders(self) -> Mapping[bytes, Quota]:
+        """The quotas of those households that have one of their own, as last heard; mostly none has."""
+        if self._assignments.quotas is not self._heard_quotas:
+            self._heard_quotas = self._assignments.quotas
+            self._quotas = {household.encode(): quota for household, quota in self._heard_quotas.items()}
+        return self._quotas

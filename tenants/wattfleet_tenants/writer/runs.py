@@ -119,34 +119,40 @@ def _portions(homes: Neighbours, sockets: int) -> Iterator[Neighbours]:
 
 def _written(batch: PowerBatch, samples: NDArray[np.void], homes: Neighbours) -> memoryview:
     """The runs of some households, one household behind the other however many messages each has."""
-    blocks = [memoryview(b"")] * len(homes)
-    for which, messages in homes.matrices():
-        written = _runs(batch, samples, messages)
-        if len(which) == len(homes):
-            return written.reshape(-1).data
-        for home, block in zip(which.tolist(), written, strict=True):
-            blocks[home] = block.data
-    return memoryview(b"".join(blocks))
-
-
-def _runs(batch: PowerBatch, samples: NDArray[np.void], messages: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """The runs of some households, those of one household a row; messages[i] are those of household i."""
-    count, repeats = messages.shape
     columns = order.columns(batch.power_dw.shape[1])
-    households = _labels(b"household", batch.households[messages[:, 0]].tolist())
-    sockets = _labels(b"socket", [b"%d" % (column + 1) for column in columns.tolist()])
-    run_bytes = repeats * _SAMPLE_BYTES
-    length = len(_METRIC_LABEL) + households.itemsize + sockets.itemsize + run_bytes
-    head = b"\x0a" + _varint(length, _LENGTH_BYTES) + _METRIC_LABEL
-    widths = {"head": len(head), "household": households.itemsize, "socket": sockets.itemsize, "samples": run_bytes}
-    rows = np.empty((count, len(columns)), np.dtype([(name, f"V{width}") for name, width in widths.items()]))
-    rows["head"] = np.void(head)
-    rows["household"] = households[:, None]
-    rows["socket"] = sockets[None, :]
-    rows["samples"] = samples[messages].view(f"V{run_bytes}")
-    by_socket = np.ascontiguousarray(batch.power_dw[messages].transpose(0, 2, 1))
-    _values_in(rows, run_bytes)[...] = by_socket[:, columns] / 10.0
+    households = _household_labels(batch.households[homes.firsts])
+    sockets = _socket_labels(columns)
+    sizes = (_HEAD_BYTES + households.shape[1] + sockets.itemsize + homes.counts * _SAMPLE_BYTES) * len(columns)
+    ends = np.cumsum(sizes)
+    written = np.empty(int(ends[-1]), np.uint8)
+    for which, messages in homes.matrices():
+        powers = batch.power_dw[messages].transpose(0, 2, 1)[:, columns]
+        runs = _runs(households[which], sockets, samples[messages], powers)
+        _blocks(written, runs.shape[1])[(ends - sizes)[which]] = runs.view(f"V{runs.shape[1]}")[:, 0]
+    return written.data
+
+
+def _runs(
+    households: NDArray[np.uint8], sockets: NDArray[np.void], samples: NDArray[np.void], powers: NDArray[np.int32]
+) -> NDArray[np.uint8]:
+    """The runs of some households, those of one household a row: powers[i, j] are those of households[i], sockets[j],
+    and samples[i] what is around them."""
+    run_bytes = powers.shape[2] * _SAMPLE_BYTES
+    length = len(_METRIC_LABEL) + households.shape[1] + sockets.itemsize + run_bytes
+    head = np.frombuffer(b"\x0a" + _varint(length, _LENGTH_BYTES) + _METRIC_LABEL, np.uint8)
+    heads = np.concatenate([np.broadcast_to(head, (len(households), len(head))), households], axis=1)
+    widths = {"head": heads.shape[1], "socket": sockets.itemsize, "samples": run_bytes}
+    rows = np.empty(powers.shape[:2], np.dtype([(name, f"V{width}") for name, width in widths.items()]))
+    rows["head"] = heads.view(f"V{heads.shape[1]}")
+    rows["socket"] = sockets
+    rows["samples"] = samples.view(f"V{run_bytes}")
+    _values_in(rows, run_bytes)[...] = powers / 10.0
     return rows.view(np.uint8)
+
+
+def _blocks(written: NDArray[np.uint8], width: int) -> NDArray[np.void]:
+    """What has so many bytes in `written`, from each place on where it might begin."""
+    return np.ndarray((len(written) - width + 1,), f"V{width}", written.data, strides=(1,))
 
 
 def _values_in(rows: NDArray[np.void], run_bytes: int) -> NDArray[np.float64]:
@@ -155,10 +161,24 @@ def _values_in(rows: NDArray[np.void], run_bytes: int) -> NDArray[np.float64]:
     return np.ndarray((*rows.shape, run_bytes // _SAMPLE_BYTES), "<f8", rows, first, (*rows.strides, _SAMPLE_BYTES))
 
 
-def _labels(name: bytes, values: Sequence[bytes]) -> NDArray[np.void]:
-    """A label with each of `values`, all of one width."""
-    longest = max(map(len, values))
-    return _fixed([_before_value(name, len(value), longest) + value for value in values])
+def _household_labels(households: NDArray[np.bytes_]) -> NDArray[np.uint8]:
+    """A label with each of `households`, all of one width, one a row."""
+    lengths = np.strings.str_len(households)
+    longest = int(lengths.max())
+    characters = np.ascontiguousarray(households).view(np.uint8).reshape(len(households), households.itemsize)
+    labels = np.empty((len(households), len(_before_value(b"household", longest, longest)) + longest), np.uint8)
+    for length in np.unique(lengths).tolist():
+        which, before = lengths == length, _before_value(b"household", length, longest)
+        labels[which, : len(before)] = np.frombuffer(before, np.uint8)
+        labels[which, len(before) :] = characters[which, :length]
+    return labels
+
+
+def _socket_labels(columns: NDArray[np.intp]) -> NDArray[np.void]:
+    """A label with the number of each of the sockets in `columns`, all of one width."""
+    numbers = [b"%d" % (column + 1) for column in columns.tolist()]
+    longest = max(map(len, numbers))
+    return _fixed([_before_value(b"socket", len(number), longest) + number for number in numbers])
 
 
 @cache
@@ -196,3 +216,4 @@ def _fixed(texts: Sequence[bytes]) -> NDArray[np.void]:
 
 
 _METRIC_LABEL = _before_value(b"__name__", len(series.POWER), len(series.POWER)) + series.POWER.encode()
+_HEAD_BYTES = 1 + _LENGTH_BYTES + len(_METRIC_LABEL)

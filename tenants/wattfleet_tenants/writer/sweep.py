@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer.arrived import Arrived
+from wattfleet_tenants.writer.order import in_order
 
 RANKS = 2**32
 """Households have ranks below it, evenly spread; see `order`."""
@@ -68,8 +69,8 @@ class Sweep:
         """What has arrived waits from now on; `arrived` itself keeps none of it."""
         for batch, ranks in arrived.batches:
             if (ranks[1:] < ranks[:-1]).any():
-                order = np.argsort(ranks, kind="stable")
-                batch, ranks = batch.only(order), ranks[order]  # noqa: PLW2901
+                sequence = in_order(ranks)
+                batch, ranks = batch.only(sequence), ranks[sequence]  # noqa: PLW2901
             passed, ahead = _Part(arrived, batch, ranks).split(self._at)
             self._next_round += [passed] if len(passed) else []
             self._this_round += [ahead] if len(ahead) else []
@@ -126,5 +127,5 @@ def _merged(parts: Sequence[_Part]) -> PowerBatch:
     """All of them, in the store's order; what a household sent first comes first."""
     if len(parts) == 1:
         return parts[0].batch
-    order = np.argsort(np.concatenate([part.ranks for part in parts]), kind="stable")
-    return PowerBatch.joined([part.batch for part in parts]).only(order)
+    sequence = in_order(np.concatenate([part.ranks for part in parts]))
+    return PowerBatch.joined([part.batch for part in parts]).only(sequence)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wattfleet_tenants.household import HouseholdId, parse_household_id
+from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.ledger import Settled
 from wattfleet_tenants.ports import Delivery, RefusedMessage
 from wattfleet_tenants.quota import Quota
@@ -19,22 +19,23 @@ from wattfleet_tenants.wire.batch import PowerBatch, decode
 from wattfleet_tenants.wire.messages import Messages
 from wattfleet_tenants.writer.checks import FOREIGN, OVER_QUOTA, REASONS, Limits, first_objections
 from wattfleet_tenants.writer.grouping import Senders, senders
+from wattfleet_tenants.writer.roster import Roster
 
 _ALL_REASONS = (*REASONS, OVER_QUOTA, FOREIGN)
 _OVER_QUOTA_INDEX, _FOREIGN_INDEX = len(REASONS), len(REASONS) + 1
-_MOST_NAMES = 100_000
 
 
 class Arrivals:
     """The messages of some bundles of a lane in one row; a position counts through all of them."""
 
-    def __init__(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
+    def __init__(self, lane: Lane, deliveries: Sequence[Delivery], roster: Roster) -> None:
         self._lane = lane
+        self.roster = roster
         self._bundles = [delivery.bundle for delivery in deliveries]
         self._ends = np.cumsum([len(bundle) for bundle in self._bundles])
         self.receipts = [delivery.receipt for delivery in deliveries]
         self.messages = Messages(self._bundles)
-        self.senders = senders(self.messages.households)
+        self.senders = senders(self.messages.households, roster)
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -44,6 +45,10 @@ class Arrivals:
         which = int(np.searchsorted(self._ends, position, side="right"))
         bundle = self._bundles[which]
         return f"{self._lane}.{bundle.run}.{bundle.number}.{int(self._ends[which]) - position}"
+
+    def sender(self, position: int) -> HouseholdId | None:
+        """Who sent the message at `position`, None where its subject names nobody."""
+        return self.roster.names[int(self.senders.numbers[position])]
 
     def settled(self, refused: Sequence[int]) -> list[Settled]:
         """What became of each bundle, given the positions that were refused."""
@@ -59,28 +64,6 @@ class Arrivals:
             )
             for bundle, quarantined in zip(self._bundles, refusals.tolist(), strict=True)
         ]
-
-
-class Names:
-    """Which of the subjects' last tokens are household ids; each is looked at once."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, HouseholdId | None] = {}
-
-    def of(self, tokens: Collection[bytes]) -> dict[bytes, HouseholdId | None]:
-        """The household that each token names, None where it names none."""
-        if len(self._known) > _MOST_NAMES:
-            self._known.clear()
-        known = self._known
-        return {token: known[token] if token in known else self._look(token) for token in tokens}
-
-    def _look(self, token: bytes) -> HouseholdId | None:
-        try:
-            name = parse_household_id(token.decode("ascii", "replace"))
-        except ValueError:
-            name = None
-        self._known[token] = name
-        return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +82,14 @@ class Sorted:
     good: list[PowerBatch]
     objections: list[Objection]
 
-    def refused(self, arrivals: Arrivals, names: dict[bytes, HouseholdId | None]) -> list[RefusedMessage]:
+    def refused(self, arrivals: Arrivals) -> list[RefusedMessage]:
         """The refused messages themselves."""
         return [
             RefusedMessage(
                 arrivals.identity(one.position),
                 arrivals.messages[one.position],
                 one.reason,
-                names[arrivals.messages.households[one.position]],
+                arrivals.sender(one.position),
                 one.sequence,
             )
             for one in self.objections
@@ -116,13 +99,13 @@ class Sorted:
 def sort(
     messages: Messages,
     sent_by: Senders,
-    foreign: Collection[bytes],
+    foreign: Collection[int],
     quotas: Mapping[bytes, Quota],
     limits: Limits,
     now_ms: int,
 ) -> Sorted:
-    """Decodes and checks `messages`; those of `foreign` senders are refused whatever they say. quotas: of those senders
-    that have one of their own. now_ms: Unix time."""
+    """Decodes and checks `messages`; those of `foreign` senders are refused whatever they say. quotas: of those
+    households that have one of their own. now_ms: Unix time."""
     strangers = sent_by.mark(foreign) if foreign else None
     batches, unreadable = decode(messages, sent_by.positions)
     outcome = Sorted([], [])
