@@ -47,7 +47,7 @@ RUNGS = {
     "store": Rung(store.run, 80),
     "reader": Rung(reader.run, 90),
     "pipeline-60k": Rung(pipeline.run_small, 150),
-    "pipeline-600k": Rung(pipeline.run_large, 200),
+    "pipeline-600k": Rung(pipeline.run_large, 250),
 }
 
 

@@ -26,7 +26,7 @@ from wattfleet_operator.signing_keys import ensure_signing_keys
 ERASED_AGAIN_AFTER = timedelta(seconds=150)
 """A message may be delivered twice, and a writer that was slow still stores its copy when that of another is settled
 already. It begins no attempt to do so on the strength of what it heard of the shard's households 45 s ago
-(KNOWN_WITHIN_S and ASKED_WITHIN_S), and waits 90 s at most for its answer (ATTEMPT_WITHIN_S). A store that was frozen
+(KNOWN_WITHIN_S and ASKED_WITHIN_S), and waits 61 s at most for its answer (ATTEMPT_WITHIN_S). A store that was frozen
 takes longer: whatever is found at the end is erased, and has to stay away for as long again."""
 
 _MOST_KEYS = 16

@@ -67,7 +67,8 @@ async def test_pieces_arrive_as_one_body_and_connections_are_used_again_until_th
     assert bodies == [[b"one", b"two"], [b"three"]]
 
 
-async def test_runs_are_sent_side_by_side_and_each_ends_when_it_has_its_turn() -> None:
+async def test_runs_are_sent_side_by_side_and_each_ends_when_it_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(victoriametrics, "_TURN_AFTER_S", 60)
     begun: list[bytes] = []
     answers: asyncio.Queue[bytes] = asyncio.Queue()
     ended: list[bytes] = []
@@ -96,19 +97,35 @@ async def test_runs_are_sent_side_by_side_and_each_ends_when_it_has_its_turn() -
     assert isinstance(second, Unavailable)
 
 
-async def test_a_body_whose_turn_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(victoriametrics, "_TURN_WITHIN_S", 0.2)
+async def test_a_body_waits_for_the_one_before_it_but_not_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(victoriametrics, "_TURN_AFTER_S", 0.2)
+    waited_s: list[float] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(3)
+        began_s = time.monotonic()
+        await reader.readexactly(1)
+        waited_s.append(time.monotonic() - began_s)
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with store_that(take) as store, asyncio.timeout(5):
+        await store.insert_runs([memoryview(b"body")], asyncio.Event())
+    assert waited_s[0] >= 0.19
+
+
+async def test_a_store_that_does_not_take_a_body_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(victoriametrics, "_INSERT_WITHIN_S", 0.2)
     ended = asyncio.Event()
 
-    async def wait_for_all_of_it(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-        with pytest.raises(asyncio.IncompleteReadError):
-            await body_of(reader)
-        ended.set()
-
-    async with store_that(wait_for_all_of_it) as store, asyncio.timeout(5):
-        with pytest.raises(Unavailable):
-            await store.insert_runs([memoryview(b"all but the last byte")], asyncio.Event())
+    async def read_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await ended.wait()
+        writer.close()
+
+    async with store_that(read_nothing) as store, asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            await store.insert_runs([memoryview(bytes(30_000_000))], asyncio.Event())
+        ended.set()
 
 
 async def test_a_store_that_says_no_is_unavailable() -> None:

@@ -1,6 +1,7 @@
 """While the store is busy, what comes in waits together, is bounded, and is not lost to a writer's end."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -11,7 +12,7 @@ from wattfleet_tenants.ports import Delivery
 from wattfleet_tenants.subjects import Lane
 from wattfleet_tenants.testing.builders import bundle_of, message, minutes
 from wattfleet_tenants.testing.waiting import eventually
-from wattfleet_tenants.writer import belonging, reception
+from wattfleet_tenants.writer import belonging, lane_work, reception, sweep
 from wattfleet_tenants.writer.checks import FOREIGN
 from wattfleet_tenants.writer.held import ACK_AFTER_S
 from wattfleet_tenants.writer.in_hand import (
@@ -108,6 +109,18 @@ async def test_what_comes_in_while_the_store_is_busy_is_stored_together(bench: W
         store.may_go_on.set()
         await eventually(lambda: len(bench.inbox.acknowledged) == 7, 5, "all are stored")
     assert bench.store.inserts == 3, "the first, the one that was next, and all others"
+
+
+async def test_when_much_begins_to_come_its_first_visits_wait_until_some_has_gathered(
+    bench: WriterAlone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(lane_work.ROUND_S, Lane.BACKLOG, 1.0)
+    monkeypatch.setattr(sweep, "LEAST_MESSAGES", 4)
+    async with bench.writing(0.1, Lane.BACKLOG):
+        began_s = time.monotonic()
+        bench.inbox.deliver(*map(message, range(1, 9)))
+        await eventually(lambda: bench.store.inserts, 5, "its turn has come")
+        assert time.monotonic() - began_s >= 0.5
 
 
 async def test_a_store_that_is_away_finds_some_with_the_writer_and_the_rest_with_the_broker(bench: WriterAlone) -> None:

@@ -138,8 +138,8 @@ class WriterAlone:
         self.health = Health()
 
     @asynccontextmanager
-    async def writing(self, hold_s: float) -> AsyncIterator[None]:
-        world = World({Lane.LIVE: self.inbox}, self.store, self.quarantine, self.assignments, self.ledger)
+    async def writing(self, hold_s: float, lane: Lane = Lane.LIVE) -> AsyncIterator[None]:
+        world = World({lane: self.inbox}, self.store, self.quarantine, self.assignments, self.ledger)
         stopping = asyncio.Event()
         running = asyncio.create_task(Writer(world, Limits(1000), self.health, hold_s).run(stopping))
         try:

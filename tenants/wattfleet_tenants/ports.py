@@ -127,8 +127,8 @@ class Store(Protocol):
         ...
 
     async def insert_runs(self, body: Sequence[memoryview], before: asyncio.Event) -> None:
-        """Hands over samples as `writer.runs` writes them, at the latest when `before` is set and not to be worked on
-        earlier; done means: in the store's memory. Raises Unavailable."""
+        """Hands over samples as `writer.runs` writes them, not to be worked on until `before` is set or some time has
+        passed; done means: in the store's memory. Raises Unavailable."""
         ...
 
     async def look(self) -> StoreRun:

@@ -160,10 +160,7 @@ def run(bench: Bench, size: Size) -> list[Result]:
         for repeat in range(1, bench.repeats + 1):
             bench.progress.step(f"repeat {repeat} of {bench.repeats}")
             runs.append(pipeline.verified(pipeline.send(bench.amount(size.minutes, 3))))
-        paced = []
-        if size.paced_minutes:
-            bench.progress.step("paced run")
-            paced.append(pipeline.verified(pipeline.send(bench.amount(size.paced_minutes, 3), PACE_PER_S)))
+        paced = _paced(bench, size, pipeline, max(1.0, speeds[0] / REFERENCE_JETSTREAM_CPU))
         bench.progress.step("until everything is settled")
         totals = pipeline.settled()
         speeds.append(jetstream_cpu_s_per_million(bench))
@@ -172,7 +169,7 @@ def run(bench: Bench, size: Size) -> list[Result]:
     return [
         *_results(size, runs, what),
         *_on_the_reference_machine(size, runs, speeds),
-        *[result for one in paced for result in _paced_results(size, one)],
+        *paced,
         *[Result(f"pipeline.{size.name}.disk.{part}", taken / 1e6, "MB") for part, taken in disk.items()],
         Result(
             f"pipeline.{size.name}.lost",
@@ -224,17 +221,22 @@ def _on_the_reference_machine(size: Size, runs: Sequence[Run], speeds: Sequence[
     ]
 
 
-def _paced_results(size: Size, run: Run) -> list[Result]:
-    name = f"pipeline.{size.name}.paced"
-    what = f"worst of {len(run.backlog)} looks at what was acknowledged and not yet handed to the store"
+def _paced(bench: Bench, size: Size, pipeline: Pipeline, slower: float) -> list[Result]:
+    """Two runs, at the pace of the targets and at one so much slower as this machine is; each verified."""
+    results: list[Result] = []
+    paces = {"paced": PACE_PER_S, "paced.reference": PACE_PER_S / slower} if size.paced_minutes else {}
+    for name, pace in paces.items():
+        bench.progress.step(f"paced run: {pace:,.0f} messages/s")
+        minutes = bench.amount(round(size.paced_minutes * pace / PACE_PER_S), 3)
+        run = pipeline.verified(pipeline.send(minutes, pace))
+        results += _paced_results(f"pipeline.{size.name}.{name}", run, pace)
+    return results
+
+
+def _paced_results(name: str, run: Run, pace: float) -> list[Result]:
+    paced = f"paced at {pace:,.0f} for {run.seconds:.0f} s"
+    what = f"worst of {len(run.backlog)} looks at what was acknowledged and not yet handed to the store; {paced}"
     return [
-        Result(
-            f"{name}.rate",
-            run.messages_per_s,
-            "msg/s",
-            None,
-            None,
-            f"paced at {PACE_PER_S:,.0f} for {run.seconds:.0f} s",
-        ),
-        at_most(f"{name}.backlog", max(run.backlog) / PACE_PER_S, "s of traffic", MOST_BACKLOG_S, what),
+        Result(f"{name}.rate", run.messages_per_s, "msg/s", None, None, paced),
+        at_most(f"{name}.backlog", max(run.backlog) / pace, "s of traffic", MOST_BACKLOG_S, what),
     ]

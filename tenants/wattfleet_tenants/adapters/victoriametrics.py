@@ -48,8 +48,10 @@ _RUNS_HEADERS = {"Content-Encoding": "snappy", "Content-Type": "application/x-pr
 
 _CONNECT_WITHIN_S = 5.0
 _INSERT_WITHIN_S = 30.0
-_TURN_WITHIN_S = 2 * _INSERT_WITHIN_S
-ATTEMPT_WITHIN_S = _TURN_WITHIN_S + _INSERT_WITHIN_S
+_TURN_AFTER_S = 0.3
+"""For so long a body waits for the one before. Once in two million samples the store answers only when it has converted
+all of them, for a second and more; what it had got with the one before is in its memory long before that."""
+ATTEMPT_WITHIN_S = 2 * _INSERT_WITHIN_S + _TURN_AFTER_S
 """After that nobody here waits for the store's answer. A store that was frozen may still take what it has got."""
 
 
@@ -73,7 +75,7 @@ class VictoriaMetricsStore:
         await self._insert(INSERT_PATH, {}, rows, None)
 
     async def insert_runs(self, body: Sequence[memoryview], before: asyncio.Event) -> None:
-        """The same for one body of Prometheus remote write, of which the last byte waits for `before`."""
+        """The same for one body of Prometheus remote write, of which the last byte waits for `before`, but not long."""
         await self._insert(RUNS_PATH, _RUNS_HEADERS, body, before)
 
     async def _insert(
@@ -82,9 +84,10 @@ class VictoriaMetricsStore:
         connection = self._idle_connection() or _Connection(self._url)
         try:
             if before and not before.is_set():
-                async with asyncio.timeout(_TURN_WITHIN_S):
+                async with asyncio.timeout(_INSERT_WITHIN_S):
                     await asyncio.to_thread(connection.begin, path, headers, pieces)
-                    await before.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(before.wait(), _TURN_AFTER_S)
                 send = partial(connection.end, pieces)
             else:
                 send = partial(connection.post, path, headers, pieces)
