@@ -115,7 +115,7 @@ async def test_when_much_begins_to_come_its_first_visits_wait_until_some_has_gat
     bench: WriterAlone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(lane_work.ROUND_S, Lane.BACKLOG, 1.0)
-    monkeypatch.setattr(sweep, "LEAST_MESSAGES", 4)
+    monkeypatch.setattr(sweep, "WORTH_A_ROUND", 4)
     async with bench.writing(0.1, Lane.BACKLOG):
         began_s = time.monotonic()
         bench.inbox.deliver(*map(message, range(1, 9)))

@@ -128,6 +128,7 @@ class LaneWork:
     async def _anything_waits(self) -> bool:
         """When something does; False once the lane stops."""
         while not self._sweep and not self._stopping:
+            self._goes_round = False
             self._something.clear()
             await self._something.wait()
         return not self._stopping
@@ -136,8 +137,9 @@ class LaneWork:
         """When the next portion may begin, given how long a round shall take. Nothing waits for that while no more can
         be fetched."""
         if self._round != self._sweep.rounds:
-            late_s = 0.0 if self._goes_round else ROUND_S[self._lane] / 2
-            self._round, self._round_began_s = self._sweep.rounds, time.monotonic() + late_s
+            round_s, now_s = ROUND_S[self._lane], time.monotonic()
+            begins_s = max(now_s, self._round_began_s + round_s) if self._goes_round else now_s + round_s / 2
+            self._round, self._round_began_s = self._sweep.rounds, begins_s
             self._in_hand.learn()
             self._room.set()
         while self._sweep.waits_for_a_round and self._in_hand.room_bytes and not self._stopping:

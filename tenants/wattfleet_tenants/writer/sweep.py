@@ -20,9 +20,11 @@ from wattfleet_tenants.writer.order import in_order
 
 RANKS = 2**32
 """Households have ranks below it, evenly spread; see `order`."""
+WORTH_A_ROUND = 1_000
+"""Messages. Fewer cost the store little, whatever they cost each."""
 LEAST_MESSAGES = 8_000
 LEAST_SHARE = 1 / 8
-"""Of what waits, in one portion: so a round has about sixteen of them."""
+"""Of what waits, in one portion: so a round of much has about sixteen of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,8 @@ class Sweep:
 
     @property
     def waits_for_a_round(self) -> bool:
-        """Whether so much waits that it is taken in several portions."""
-        return len(self) > LEAST_MESSAGES
+        """Whether so much waits that what comes of a household shall gather until its turn comes."""
+        return len(self) > WORTH_A_ROUND
 
     def _end_of_portion(self, messages: int) -> int:
         """Up to which rank there are about so many, and one at least; what is ahead is spread evenly over all ranks."""
