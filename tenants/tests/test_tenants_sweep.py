@@ -69,6 +69,7 @@ class Story:
 
 @pytest.fixture(autouse=True)
 def _portions_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "WORTH_A_ROUND", 5)
     monkeypatch.setattr(sweep, "LEAST_MESSAGES", 5)
 
 

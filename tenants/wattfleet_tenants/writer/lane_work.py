@@ -23,7 +23,7 @@ from wattfleet_tenants.writer.sweep import Portion, Sweep
 
 logger = logging.getLogger(__name__)
 
-GATHER_S = {Lane.LIVE: 1.0, Lane.BACKLOG: 0.3}
+GATHER_S = {Lane.LIVE: 1.0, Lane.BACKLOG: 0.15}
 """How long one fetch waits for more."""
 ROUND_S = {Lane.LIVE: 0.0, Lane.BACKLOG: 2.0}
 """A round of much that waits takes at least so long, so that some has gathered for each visit. The first one begins
