@@ -80,7 +80,7 @@ images: $(PAGE) ## container images, with docker, podman or buildah (only some, 
 	@$(STEP) setup/images.py $(IMAGE)
 
 .PHONY: bench
-bench: $(ENVIRONMENT) $(VICTORIA_METRICS) ## how fast the pipeline is, with proof that nothing is lost, 13 minutes (BENCH="--help")
+bench: $(ENVIRONMENT) $(VICTORIA_METRICS) ## how fast the pipeline is, with proof that nothing is lost, 10 minutes (BENCH="--help")
 	@exec env $(OWN_PATH) $(VENV)/python -m wattfleet_bench.ladder $(BENCH)
 
 .PHONY: bench-baseline

@@ -1,4 +1,4 @@
-"""The ladder, `make bench`: from the size of a message to the whole pipeline, about 13 minutes.
+"""The ladder, `make bench`: from the size of a message to the whole pipeline, about 10 minutes.
 
 Each rung warms up, repeats, and tells the median with the least and the most. Results go to build/bench.json and, as a
 table beside the published project's numbers, to the terminal. A run of the pipeline whose verification fails, and a

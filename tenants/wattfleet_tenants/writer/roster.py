@@ -2,8 +2,8 @@
 
 A fetch holds readings of some thousands of homes. To look at each of them by its text, in one dict for its name, in the
 next for its rank, in a set for whether it belongs to the shard, was a third of the writer's work for 20,000 homes, most
-of it waiting for memory. At 33,333 messages/s of theirs, in turn with the version before, three times: 0.14 instead of
-0.20 to 0.23 CPU-s per million samples.
+of it waiting for memory. At 33,333 messages/s of theirs, in turn with the version before, three times, it needed 0.14
+instead of 0.20 to 0.23 CPU-s per million samples, with bodies that are written without a look at each home, too.
 """
 
 from collections.abc import Sequence
