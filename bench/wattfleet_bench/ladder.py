@@ -46,8 +46,8 @@ RUNGS = {
     "writer": Rung(writer.run, 10),
     "store": Rung(store.run, 80),
     "reader": Rung(reader.run, 90),
-    "pipeline-60k": Rung(pipeline.run_small, 150),
-    "pipeline-600k": Rung(pipeline.run_large, 250),
+    "pipeline-60k": Rung(pipeline.run_small, 120),
+    "pipeline-600k": Rung(pipeline.run_large, 220),
 }
 
 

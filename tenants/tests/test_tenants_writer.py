@@ -327,6 +327,22 @@ async def test_an_edition_of_the_assignments_ends_with_every_change_and_with_not
         watching.cancel()
 
 
+async def test_what_changed_while_nobody_watched_ends_the_edition(broker: ShardBroker, household: HouseholdId) -> None:
+    await broker.assign(household)
+    async with connected(broker, broker.writer_creds, subjects.WRITER_INBOX) as nats:
+        assignments = WatchedAssignments(nats)
+        watching = asyncio.create_task(assignments.keep_watching())
+        await asyncio.wait_for(assignments.loaded.wait(), 10)
+        before, edition = assignments._held, assignments.edition()
+        watching.cancel()
+        await broker.unassign(household)
+        watching = asyncio.create_task(assignments.keep_watching())
+        await eventually(lambda: assignments._held is not before, 10, "all is read anew")
+        assert assignments.edition() != edition
+        assert await assignments.foreign([household]) == {household}
+        watching.cancel()
+
+
 async def test_a_full_shard_of_households_is_known_before_the_first_message(broker: ShardBroker) -> None:
     """Many more than are read at once."""
     households = [mint_household_id() for _ in range(8_000)]

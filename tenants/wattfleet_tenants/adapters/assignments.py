@@ -5,7 +5,8 @@ a stream, on from the last position: nothing is missed, nothing is read twice, a
 reading, as creating a consumer would, which can be told to deliver to any subject of the account. Reading begins anew
 after every reconnect. A household that is not among them is looked up once more by itself before it is called foreign,
 so that a newborn's first message is never refused because the reading is late. Nobody is called carried on the strength
-of what was read KNOWN_WITHIN_S ago: it may have left.
+of what was read KNOWN_WITHIN_S ago: it may have left. An answer may be kept for as long as the edition lasts, which
+ends when something else is read.
 """
 
 import asyncio
@@ -127,7 +128,7 @@ class WatchedAssignments:
             while entries := await self._after(held.position):
                 held.position = int(_headers(entries[-1])["Nats-Sequence"])
                 held.note(dict(map(_entry, entries)))
-                self._edition += 1
+                self._edition += held is self._held
             held.read_at_s = asked_s
             if held is not self._held:
                 self._held = held

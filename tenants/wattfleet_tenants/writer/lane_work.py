@@ -137,9 +137,7 @@ class LaneWork:
         """When the next portion may begin, given how long a round shall take. Nothing waits for that while no more can
         be fetched."""
         if self._round != self._sweep.rounds:
-            round_s, now_s = ROUND_S[self._lane], time.monotonic()
-            begins_s = max(now_s, self._round_began_s + round_s) if self._goes_round else now_s + round_s / 2
-            self._round, self._round_began_s = self._sweep.rounds, begins_s
+            self._round, self._round_began_s = self._sweep.rounds, self._next_round_begins_s()
             self._in_hand.learn()
             self._room.set()
         while self._sweep.waits_for_a_round and self._in_hand.room_bytes and not self._stopping:
@@ -148,6 +146,12 @@ class LaneWork:
                 break
             await asyncio.sleep(min(due_s, _LOOK_EVERY_S))
         self._goes_round = self._sweep.waits_for_a_round
+
+    def _next_round_begins_s(self) -> float:
+        round_s, now_s = ROUND_S[self._lane], time.monotonic()
+        if self._goes_round:
+            return max(now_s, min(now_s, self._round_began_s) + round_s)
+        return now_s + round_s / 2
 
     async def _store(self, portion: Portion) -> None:
         began_s = time.monotonic()

@@ -2,12 +2,11 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wattfleet_tenants.household import HouseholdId
 from wattfleet_tenants.ports import Assignments, Delivery, Quarantine
 from wattfleet_tenants.quota import Quota
 from wattfleet_tenants.subjects import Lane
@@ -40,8 +39,6 @@ class Reception:
         self._limits = limits
         self._persistence = persistence
         self._roster = Roster()
-        self._heard_quotas: Mapping[HouseholdId, Quota] = {}
-        self._quotas: dict[bytes, Quota] = {}
 
     async def sort(self, lane: Lane, deliveries: Sequence[Delivery]) -> Arrived:
         """Decodes and checks all messages, however long it takes to hear who belongs to the shard."""
@@ -52,7 +49,8 @@ class Reception:
         senders = arrivals.senders
         foreign = await self._foreign(roster, senders.numbers)
         now_ms = int(time.time() * 1000)
-        outcome = sort(arrivals.messages, senders, foreign, self._quotas_of_senders(), self._limits, now_ms)
+        quotas = self._quotas(roster, senders.numbers)
+        outcome = sort(arrivals.messages, senders, foreign, quotas, self._limits, now_ms)
         return Arrived(
             lane,
             arrivals.receipts,
@@ -100,16 +98,18 @@ class Reception:
         async def attempt() -> list[int]:
             edition = self._assignments.edition()
             asked = roster.not_accepted_in(edition, senders)
-            named = {name: number for number in asked if (name := roster.names[number]) is not None}
+            named = [name for number in asked if (name := roster.names[number]) is not None]
             foreign = await self._assignments.foreign(named) if named else set()
-            roster.accept(edition, [number for name, number in named.items() if name not in foreign])
-            return [number for number in asked if (name := roster.names[number]) is None or name in foreign]
+            strangers = [number for number in asked if (name := roster.names[number]) is None or name in foreign]
+            roster.accept(edition, sorted(set(asked).difference(strangers)))
+            return strangers
 
         return await self._persistence.until_done("assignments", attempt)
 
-    def _quotas_of_senders(self) -> Mapping[bytes, Quota]:
-        """The quotas of those households that have one of their own, as last heard; mostly none has."""
-        if self._assignments.quotas is not self._heard_quotas:
-            self._heard_quotas = self._assignments.quotas
-            self._quotas = {household.encode(): quota for household, quota in self._heard_quotas.items()}
-        return self._quotas
+    def _quotas(self, roster: Roster, senders: NDArray[np.intp]) -> dict[bytes, Quota]:
+        """The quotas of those of the senders that have one of their own; mostly nobody has."""
+        quotas = self._assignments.quotas
+        if not quotas:
+            return {}
+        names = [roster.names[number] for number in np.unique(senders).tolist()]
+        return {name.encode(): quotas[name] for name in names if name is not None and name in quotas}

@@ -33,7 +33,7 @@ class Roster:
         self._accepted_in = np.empty(0, np.int64)
         self._tokens = np.empty(0, f"S{HOUSEHOLD_BYTES}")
         self._numbers: dict[bytes, int] = {}
-        self._slots = np.empty(0, np.int32)
+        self._slots = np.empty(0, np.int32)  # a guess: of several that belong into one, the last is in it
 
     def __len__(self) -> int:
         return len(self.names)
