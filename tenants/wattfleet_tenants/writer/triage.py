@@ -105,7 +105,7 @@ def sort(
     now_ms: int,
 ) -> Sorted:
     """Decodes and checks `messages`; those of `foreign` senders are refused whatever they say. quotas: of those
-    households that have one of their own. now_ms: Unix time."""
+    of the senders that have one of their own. now_ms: Unix time."""
     strangers = sent_by.mark(foreign) if foreign else None
     batches, unreadable = decode(messages, sent_by.positions)
     outcome = Sorted([], [])
