@@ -206,7 +206,9 @@ class ShardUnderTest:
 
     def samples_handed(self) -> int:
         """How many samples the store has answered for, as the writer counts; the store's own count runs ahead."""
-        return int(metric(self._http.get(f"{self.writer.health_url}/metrics").text, "wattfleet_writer_samples_total"))
+        name = "wattfleet_writer_samples_total"
+        # All of its metrics would take the writer some ms: in a paced run, 3 % of what it costs.
+        return int(metric(self._http.get(f"{self.writer.health_url}/metrics", params={"name[]": name}).text, name))
 
     def ledger(self) -> Totals:
         """The writer's account of all messages: sent = stored + quarantined + pending, and lost = 0."""

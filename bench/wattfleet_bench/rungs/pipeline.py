@@ -32,7 +32,7 @@ REFERENCE_JETSTREAM_CPU = 0.23
 targets were set. Here it is only published, so that a slow machine is rather thought too fast."""
 
 _HANDED_WITHIN_S = 600.0
-_LOOK_EVERY_S = 0.25  # each look costs the writer some ms: its metrics are written out
+_LOOK_EVERY_S = 0.25
 _SETTLED_WITHIN_S = 120.0
 
 
