@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+import writer_alone
 from hypothesis import given
 from hypothesis import strategies as st
 from wattfleet_tenants.adapters.jetstream import ACK_WAIT_S
@@ -111,19 +112,62 @@ async def test_what_comes_in_while_the_store_is_busy_is_stored_together(bench: W
     assert bench.store.inserts == 3, "the first, the one that was next, and all others"
 
 
+@pytest.fixture
+def more_comes(bench: WriterAlone, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """While it is set, whoever fetches finds one more message. Eight are much, and there is room for many."""
+    monkeypatch.setattr(sweep, "WORTH_A_ROUND", 4)
+    monkeypatch.setattr(writer_alone, "BUNDLE_BYTES", 1_000)
+    fetch, comes = bench.inbox.fetch, asyncio.Event()
+
+    async def fetch_one_more(most_bytes: int, wait_s: float) -> list[Delivery]:
+        if comes.is_set():
+            bench.inbox.deliver(message(9))
+        return await fetch(most_bytes, wait_s)
+
+    monkeypatch.setattr(bench.inbox, "fetch", fetch_one_more)
+    comes.set()
+    return comes
+
+
 async def test_when_much_begins_to_come_its_first_visits_wait_until_some_has_gathered(
-    bench: WriterAlone, monkeypatch: pytest.MonkeyPatch
+    bench: WriterAlone, more_comes: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(lane_work.ROUND_S, Lane.BACKLOG, 0.6)
-    monkeypatch.setattr(sweep, "WORTH_A_ROUND", 4)
+    monkeypatch.setattr(lane_work, "FOUND_AT_A_VISIT", 10**6)
     async with bench.writing(0.1, Lane.BACKLOG):
-        for times in (1, 2):
-            began_s = time.monotonic()
+        for when in ("at first", "after a pause"):
+            began_s, inserts = time.monotonic(), bench.store.inserts
+            more_comes.set()
             bench.inbox.deliver(*map(message, range(1, 9)))
-            await eventually(lambda times=times: bench.store.inserts == times, 5, "its turn has come")  # type: ignore[misc]
-            stored_s = time.monotonic()
-            assert stored_s - began_s >= 0.3
-            await eventually(lambda after_s=stored_s + 0.7: time.monotonic() > after_s, 5, "a pause")  # type: ignore[misc]
+            await eventually(lambda before=inserts: bench.store.inserts > before, 5, "its turn has come")  # type: ignore[misc]
+            assert time.monotonic() - began_s >= 0.3, when
+            more_comes.clear()
+            bench.inbox.deliver(*map(message, range(1, 9)))
+            paused_s = time.monotonic()
+            await eventually(lambda since_s=paused_s: time.monotonic() > since_s + 0.7, 5, "a pause")  # type: ignore[misc]
+            assert not bench.inbox.deliveries
+
+
+async def test_no_portion_waits_once_its_visits_find_enough(
+    bench: WriterAlone, more_comes: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(lane_work.ROUND_S, Lane.BACKLOG, 3600.0)
+    monkeypatch.setattr(lane_work, "FOUND_AT_A_VISIT", 20)
+    bench.inbox.deliver(*map(message, range(1, 9)))
+    async with bench.writing(0.1, Lane.BACKLOG):
+        await eventually(lambda: bench.store.inserts, 10, "there were enough")
+        assert bench.store.bodies[0].count(b"\n") >= 20 * 2
+        assert more_comes.is_set()
+
+
+async def test_nothing_waits_once_no_more_comes(bench: WriterAlone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(lane_work.ROUND_S, Lane.BACKLOG, 3600.0)
+    monkeypatch.setattr(sweep, "WORTH_A_ROUND", 4)
+    monkeypatch.setattr(lane_work, "FOUND_AT_A_VISIT", 10**6)
+    bench.inbox.deliver(*map(message, range(1, 9)))
+    async with bench.writing(0.1, Lane.BACKLOG):
+        await eventually(lambda: bench.store.inserts == 1, 5, "all of it is stored")
+    assert len(bench.store.samples) == 8 * 2
 
 
 async def test_a_store_that_is_away_finds_some_with_the_writer_and_the_rest_with_the_broker(bench: WriterAlone) -> None:

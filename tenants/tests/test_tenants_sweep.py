@@ -52,7 +52,10 @@ class Story:
 
     def take(self) -> None:
         round_ = self.tried.rounds
+        expected = self.tried.messages_a_visit if self.tried.waits_for_a_round else None
         portion = self.tried.take()
+        visited = {bytes(household) for batch in portion.batches for household in batch.households}
+        assert expected in (None, sum(map(len, portion.batches)) / len(visited))
         for batch in portion.batches:
             order = [
                 (int(household[1:]), sequence)

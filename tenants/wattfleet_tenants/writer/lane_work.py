@@ -26,8 +26,10 @@ logger = logging.getLogger(__name__)
 GATHER_S = {Lane.LIVE: 1.0, Lane.BACKLOG: 0.15}
 """How long one fetch waits for more."""
 ROUND_S = {Lane.LIVE: 0.0, Lane.BACKLOG: 2.0}
-"""A round of much that waits takes at least so long, so that some has gathered for each visit. The first one begins
-half a round late: so its visits find some too, and are no rows, which cost the store twice as much."""
+"""A round of much that waits takes so long, if it takes that to find some at each visit. The first one begins half a
+round late: so its visits find some too, and are no rows, which cost the store twice as much."""
+FOUND_AT_A_VISIT = 32
+"""Messages. Where there are so many, more would save the store little, and no portion waits for them."""
 _PORTIONS_AT_ONCE = 2
 _LOOK_EVERY_S = 0.1
 
@@ -67,6 +69,7 @@ class LaneWork:
         self._sweep = Sweep()
         self._round, self._round_began_s = -1, 0.0
         self._goes_round = False
+        self._more_comes = False
         self._room = asyncio.Event()
         self._something = asyncio.Event()
         self._stopping = False
@@ -98,7 +101,9 @@ class LaneWork:
                 self._room.clear()
                 await self._room.wait()
                 continue
-            await self._take_in(await self._persistence.until_done("inbox", self._fetch))
+            fetched = await self._persistence.until_done("inbox", self._fetch)
+            self._more_comes = bool(fetched)
+            await self._take_in(fetched)
 
     async def _fetch(self) -> list[Delivery]:
         fetched = await self._inbox.fetch(self._in_hand.room_bytes, GATHER_S[self._lane])
@@ -134,18 +139,23 @@ class LaneWork:
         return not self._stopping
 
     async def _turn(self) -> None:
-        """When the next portion may begin, given how long a round shall take. Nothing waits for that while no more can
-        be fetched."""
+        """When the next portion may begin, given how long a round shall take."""
         if self._round != self._sweep.rounds:
             self._round, self._round_began_s = self._sweep.rounds, self._next_round_begins_s()
             self._in_hand.learn()
             self._room.set()
-        while self._sweep.waits_for_a_round and self._in_hand.room_bytes and not self._stopping:
-            due_s = self._round_began_s + self._sweep.share_done * ROUND_S[self._lane] - time.monotonic()
-            if due_s <= 0:
+        due_s = self._round_began_s + self._sweep.share_done * ROUND_S[self._lane]
+        while (left_s := due_s - time.monotonic()) > 0:
+            if not self._waiting_pays():
                 break
-            await asyncio.sleep(min(due_s, _LOOK_EVERY_S))
+            await asyncio.sleep(min(left_s, _LOOK_EVERY_S))
         self._goes_round = self._sweep.waits_for_a_round
+
+    def _waiting_pays(self) -> bool:
+        """Whether the next portion's visits would find more later, and find little now."""
+        if self._stopping or not self._more_comes or not self._in_hand.room_bytes:
+            return False
+        return self._sweep.waits_for_a_round and self._sweep.messages_a_visit < FOUND_AT_A_VISIT
 
     def _next_round_begins_s(self) -> float:
         round_s, now_s = ROUND_S[self._lane], time.monotonic()

@@ -80,13 +80,12 @@ class Sweep:
 
     def take(self) -> Portion:
         """What has its turn now: everything when that is little."""
-        waiting = len(self)
         if not self.waits_for_a_round:
             taken = self._this_round + self._next_round
             self._this_round, self._next_round = [], []
             self._begin_round()
             return _portion(taken)
-        end = self._end_of_portion(max(LEAST_MESSAGES, int(waiting * LEAST_SHARE)))
+        end = self._end_of_portion()
         halves = [part.split(end) for part in self._this_round]
         self._this_round = [after for _, after in halves if len(after)]
         self._at = end
@@ -104,8 +103,17 @@ class Sweep:
         """Whether so much waits that what comes of a household shall gather until its turn comes."""
         return len(self) > WORTH_A_ROUND
 
-    def _end_of_portion(self, messages: int) -> int:
-        """Up to which rank there are about so many, and one at least; what is ahead is spread evenly over all ranks."""
+    @property
+    def messages_a_visit(self) -> float:
+        """How many messages of a household there are in the next portion, on average."""
+        end = self._end_of_portion()
+        ranks = np.concatenate([part.ranks[: np.searchsorted(part.ranks, end)] for part in self._this_round])
+        return len(ranks) / len(np.unique(ranks))
+
+    def _end_of_portion(self) -> int:
+        """Up to which rank the next portion goes, one message at least; what is ahead is spread evenly over all
+        ranks."""
+        messages = max(LEAST_MESSAGES, int(len(self) * LEAST_SHARE))
         ahead = sum(map(len, self._this_round))
         if ahead <= messages:
             return RANKS
