@@ -215,7 +215,8 @@ def test_one_or_all_processes_of_agents_are_chosen() -> None:
 
 async def test_a_kept_process_comes_back_whatever_ends_it_and_takes_its_children_along(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    script = "import os, sys, time; os.fork(); print(os.getpid(), flush=True); time.sleep(600)"
+    # One write each: unbuffered, `print` makes two, and those of parent and child mix.
+    script = "import os, time; os.fork(); os.write(1, b'%d\\n' % os.getpid()); time.sleep(600)"
     process = KeptProcess("sleeper", [sys.executable, "-c", script], os.environ, log)
     process.keep()
 
