@@ -6,17 +6,16 @@ a cluster they carry the tenant in their path.
 
 import asyncio
 import contextlib
-import json
 import re
 import select
 import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from wattfleet_tenants import series
 from wattfleet_tenants.adapters.nats_connection import describe
@@ -179,6 +178,10 @@ class _Connection:
         return self._http.sock is not None and not select.select([self._http.sock], [], [], 0)[0]
 
 
+_NOT_COMPRESSED = {"Accept-Encoding": "identity"}
+"""Megabytes of numbers take store and reader longer to compress and expand than a cluster's network to carry."""
+
+
 class VictoriaMetricsHistory:
     """The side where questions come in: queries come from `series` alone, and are held to one household twice over."""
 
@@ -190,9 +193,7 @@ class VictoriaMetricsHistory:
         """The last reading of every socket in the `within_s` seconds up to `at_ms`; raises Unavailable."""
         query = series.last_query(household, within_s)
         found = await self._query(household, "query", {"query": query, "time": _seconds(at_ms)})
-        values: dict[tuple[int, str], float] = {
-            (int(one["metric"]["socket"]), one["metric"]["is"]): float(one["value"][1]) for one in found
-        }
+        values = {(one.socket, one.metric["is"]): one.value[1] for one in found}
         return [
             SocketNow(number=number, power_w=value, at_ms=round(values[number, "time"] * 1000))
             for (number, what), value in sorted(values.items())
@@ -214,16 +215,17 @@ class VictoriaMetricsHistory:
         }
         sums: dict[int, Sums] = {}
         for one in await self._query(household, "query_range", parameters):
-            socket = sums.setdefault(int(one["metric"]["socket"]), Sums([None] * run.count, [0] * run.count))
-            for at_s, value in one["values"]:
+            socket = sums.setdefault(one.socket, Sums([None] * run.count, [0] * run.count))
+            is_sum = one.metric["is"] == "sum"
+            for at_s, value in one.values:
                 bucket = (round(at_s * 1000) - first_ms) // run.length_ms
-                if one["metric"]["is"] == "sum":
-                    socket.sum_w[bucket] = float(value)
+                if is_sum:
+                    socket.sum_w[bucket] = value
                 else:
                     socket.count[bucket] = int(value)
         return sums
 
-    async def _query(self, household: HouseholdId, kind: str, parameters: dict[str, str]) -> list[dict[str, Any]]:
+    async def _query(self, household: HouseholdId, kind: str, parameters: dict[str, str]) -> list["_Series"]:
         bounds = {
             # Held against everything a query can say; see the query's own selector for the other lock.
             "extra_label": f"household={parse_household_id(household)}",
@@ -232,13 +234,40 @@ class VictoriaMetricsHistory:
             "latency_offset": "1ms",
         }
         try:
-            answer = await self._http.post(f"{self._url}/api/v1/{kind}", data={**parameters, **bounds})
-            if answer.is_success:
-                found: list[dict[str, Any]] = json.loads(answer.content)["data"]["result"]
-                return found
-        except (httpx.HTTPError, ValueError, LookupError) as error:
+            answer = await self._http.post(
+                f"{self._url}/api/v1/{kind}", data={**parameters, **bounds}, headers=_NOT_COMPRESSED
+            )
+        except httpx.HTTPError as error:
             raise Unavailable(f"the store does not answer: {describe(error)}") from error
-        raise Unavailable(f"the store answers {answer.status_code}: {answer.text[:200]}")
+        if not answer.is_success:
+            raise Unavailable(f"the store answers {answer.status_code}: {answer.text[:200]}")
+        try:
+            return _Answer.model_validate_json(answer.content).data.result
+        except ValidationError as error:
+            raise Unavailable("the store's answer is not understood") from error
+
+
+class _Series(BaseModel):
+    """What the store found of one socket. value, values: Unix time (s) and number."""
+
+    metric: dict[str, str]
+    value: tuple[float, float] = (0.0, 0.0)
+    values: list[tuple[float, float]] = []
+
+    @property
+    def socket(self) -> int:
+        return int(self.metric["socket"])
+
+
+class _Found(BaseModel):
+    result: list[_Series]
+
+
+class _Answer(BaseModel):
+    """Numbers that are texts in it become numbers right away. With json and float(), and compressed, a year by hour of
+    30 sockets took the reader 981 ms of CPU instead of 630."""
+
+    data: _Found
 
 
 def _seconds(at_ms: int) -> str:

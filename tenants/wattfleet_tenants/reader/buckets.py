@@ -17,6 +17,8 @@ Period = Literal["hour", "day", "month"]
 
 MAX_BUCKETS = 11_000
 """What the store itself allows per query, and more points than a screen has pixels."""
+MOST_PER_QUERY = 1_000
+"""A year by hour of 30 sockets is half a million numbers: to read all at once kept others waiting for half a second."""
 MAX_RANGE = timedelta(days=36_525)
 MAX_STEP_S = 366 * 24 * 3600
 _HOUR_S = 3600
@@ -78,11 +80,11 @@ def start_of_date(day: date, zone: ZoneInfo) -> int:
 
 
 def runs(edges: Sequence[int]) -> Iterator[BucketRun]:
-    """The buckets between `edges`, neighbours of equal length together."""
+    """The buckets between `edges`, neighbours of equal length together, so many at a time."""
     first = 0
     lengths = [after - before for before, after in pairwise(edges)]
     for index in range(1, len(lengths) + 1):
-        if index == len(lengths) or lengths[index] != lengths[first]:
+        if index == len(lengths) or lengths[index] != lengths[first] or index - first == MOST_PER_QUERY:
             yield BucketRun(edges[first], lengths[first], index - first)
             first = index
 
