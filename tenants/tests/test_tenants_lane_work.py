@@ -148,8 +148,9 @@ async def test_when_much_begins_to_come_its_first_visits_wait_until_some_has_gat
             assert not bench.inbox.deliveries
 
 
+@pytest.mark.usefixtures("more_comes")
 async def test_no_portion_waits_once_its_visits_find_enough(
-    bench: WriterAlone, more_comes: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+    bench: WriterAlone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(lane_work.ROUND_S, Lane.BACKLOG, 3600.0)
     monkeypatch.setattr(lane_work, "FOUND_AT_A_VISIT", 20)
@@ -157,7 +158,6 @@ async def test_no_portion_waits_once_its_visits_find_enough(
     async with bench.writing(0.1, Lane.BACKLOG):
         await eventually(lambda: bench.store.inserts, 10, "there were enough")
         assert bench.store.bodies[0].count(b"\n") >= 20 * 2
-        assert more_comes.is_set()
 
 
 async def test_nothing_waits_once_no_more_comes(bench: WriterAlone, monkeypatch: pytest.MonkeyPatch) -> None:

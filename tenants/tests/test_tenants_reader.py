@@ -1,5 +1,6 @@
 """The reader over a real store: exact sums, local days, and not a byte without the gateway's grant."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from wattfleet_tenants.adapters.reader_client import ReaderClient
 from wattfleet_tenants.adapters.victoriametrics import INSERT_PATH, VictoriaMetricsHistory
 from wattfleet_tenants.answers import Refused, SocketNow
 from wattfleet_tenants.household import HouseholdId, mint_household_id
-from wattfleet_tenants.ports import BadRequest, Unavailable
+from wattfleet_tenants.ports import BadRequest, BucketRun, Unavailable
 from wattfleet_tenants.reader.app import create_app
-from wattfleet_tenants.reader.buckets import edges_by_period
+from wattfleet_tenants.reader.buckets import MAX_BUCKETS, edges_by_period
 from wattfleet_tenants.reader.grants import verifier
 from wattfleet_tenants.reading import INTERVAL_MS, MISSING
 from wattfleet_tenants.testing.victoria_metrics import VictoriaMetrics
@@ -268,6 +269,46 @@ async def test_a_store_that_is_away_is_said_openly_and_without_its_address(home:
             answer = await http.get(f"/v1/households/{home.household}/now", headers=headers)
     assert answer.status_code == 503
     assert "127.0.0.1" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"<html>secret</html>", "json_invalid"),
+        (b'{"status":"success","data":{"result":null}}', "data.result"),
+        (
+            b'{"data":{"result":[{"metric":{"socket":"1","is":"sum","secret":"x"}}]}}',
+            "missing at 'data.result.0.values",
+        ),
+        (b'{"isPartial":true,"data":{"result":[]}}', "isPartial"),
+    ],
+)
+async def test_what_the_store_does_not_say_whole_is_no_answer(answer: bytes, says: str) -> None:
+    """The last one is that of a cluster of stores of which one is away: its readings must not look missing."""
+    stub = httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
+    async with httpx.AsyncClient(transport=stub) as to_store:
+        with pytest.raises(Unavailable, match=says) as said:
+            await VictoriaMetricsHistory(to_store, URL).sums(mint_household_id(), BucketRun(0, 60_000, 1))
+    assert "secret" not in str(said.value)
+
+
+async def test_once_one_query_fails_the_others_are_given_up(home: Home) -> None:
+    began = 0
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal began
+        began += 1
+        await asyncio.sleep(0 if began == 1 else 3600)
+        return httpx.Response(500)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as to_store:
+        app = create_app(VictoriaMetricsHistory(to_store, URL), NobodyRefused(), verifier(KEYS.public_pem))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as http:
+            async with asyncio.timeout(10):
+                with pytest.raises(Unavailable):
+                    await ReaderClient(http, grant).range(URL, home.household, 0, MAX_BUCKETS * 60_000, 60)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert began <= 5
 
 
 async def test_unknown_paths_are_problems_too(http: httpx.AsyncClient) -> None:

@@ -66,7 +66,8 @@ def create_app(
 
 
 async def _gather(history: History, household: HouseholdId, edges: list[int]) -> Buckets:
-    """What was measured between `edges`: one query for each run of equal buckets, a few at a time."""
+    """What was measured between `edges`: one query for each run of equal buckets, a few at a time. When one of them
+    fails, the others are given up."""
     turn = asyncio.Semaphore(_QUERIES_AT_ONCE)
     asked = list(runs(edges))
 
@@ -74,7 +75,12 @@ async def _gather(history: History, household: HouseholdId, edges: list[int]) ->
         async with turn:
             return await history.sums(household, asked[index])
 
-    answers = await asyncio.gather(*[sums_of(index) for index in range(len(asked))])
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(sums_of(index)) for index in range(len(asked))]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    answers = [task.result() for task in tasks]
     sockets: dict[int, SocketBuckets] = {}
     for number in sorted(set().union(*answers)):
         parts = [

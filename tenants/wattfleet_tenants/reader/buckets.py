@@ -2,7 +2,7 @@
 
 A local day has 23, 24 or 25 hours, or 24.5 on Lord Howe Island; a midnight may not exist (São Paulo, 4 November 2018)
 and neither may a whole day (Samoa, 30 December 2011). So buckets are made from moments at which a local date begins,
-and only then gathered into runs of equal length, one query each.
+and only then gathered into runs of equal length, a query for each, or some where it is long.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from wattfleet_tenants.ports import BadRequest, BucketRun
 Period = Literal["hour", "day", "month"]
 
 MAX_BUCKETS = 11_000
-"""What the store itself allows per query, and more points than a screen has pixels."""
+"""More points than a screen has pixels."""
 MOST_PER_QUERY = 1_000
 """A year by hour of 30 sockets is half a million numbers: to read all at once kept others waiting for half a second."""
 MAX_RANGE = timedelta(days=36_525)
@@ -80,7 +80,7 @@ def start_of_date(day: date, zone: ZoneInfo) -> int:
 
 
 def runs(edges: Sequence[int]) -> Iterator[BucketRun]:
-    """The buckets between `edges`, neighbours of equal length together, so many at a time."""
+    """The buckets between `edges`, neighbours of equal length together, MOST_PER_QUERY at the most."""
     first = 0
     lengths = [after - before for before, after in pairwise(edges)]
     for index in range(1, len(lengths) + 1):

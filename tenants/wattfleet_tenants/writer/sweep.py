@@ -108,7 +108,8 @@ class Sweep:
         """How many messages of a household there are in the next portion, on average."""
         end = self._end_of_portion()
         ranks = np.concatenate([part.ranks[: np.searchsorted(part.ranks, end)] for part in self._this_round])
-        return len(ranks) / len(np.unique(ranks))
+        ranks.sort()  # a sixth of what `np.unique` takes
+        return len(ranks) / (1 + np.count_nonzero(np.diff(ranks)))
 
     def _end_of_portion(self) -> int:
         """Up to which rank the next portion goes, one message at least; what is ahead is spread evenly over all
