@@ -3,6 +3,7 @@
 What limits this process limits its machines as well. A machine sees its own group as the root of all.
 """
 
+import errno
 import fcntl
 import os
 import shlex
@@ -55,13 +56,26 @@ def nobody_clears_up() -> Iterator[None]:
 
 
 def remove_left_over() -> None:
-    """Removes the groups of machines that have ended with nobody to clear up after them."""
+    """Removes the groups of machines that have ended with nobody to clear up after them.
+
+    Those whose processes are still ending are left to whoever comes next.
+    """
     with _locked(fcntl.LOCK_EX):
         for folder in _own_groups().values():
             for group in folder.glob(f"{_PREFIX}*"):
                 # Another run's machine that is up has its first process there.
                 if not (group / "cgroup.procs").read_text():
-                    _remove(group)
+                    with _may_be_busy():
+                        _remove(group)
+
+
+@contextmanager
+def _may_be_busy() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
 
 
 @contextmanager
