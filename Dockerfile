@@ -26,6 +26,7 @@ COPY agent/pyproject.toml agent/
 COPY bench/pyproject.toml bench/
 COPY e2e/pyproject.toml e2e/
 COPY gateway/pyproject.toml gateway/
+COPY native/pyproject.toml native/
 COPY operator/pyproject.toml operator/
 COPY tenants/pyproject.toml tenants/
 COPY ui_reflex/pyproject.toml ui_reflex/
@@ -35,10 +36,11 @@ RUN --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.cr
     --mount=type=cache,target=/root/.cache/uv \
     uv sync --no-install-workspace --package wattfleet-tenants --extra data-plane \
     && rm -r /opt/wattfleet/lib/python*/site-packages/numpy/*/tests
+COPY native native
 COPY tenants tenants
 RUN --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --no-deps --python /opt/wattfleet --target /app/lib ./tenants
+    uv pip install --no-deps --python /opt/wattfleet --target /app/lib ./native ./tenants
 
 FROM build AS build-operator
 # A cluster's broker is an image of its own.

@@ -140,7 +140,7 @@ $(GONE): FORCE
 $(UV): setup/uv.py setup/step.py setup/uv.lock.txt
 	@$(STEP) setup/uv.py
 
-$(ENVIRONMENT): setup/environment.py uv.lock pyproject.toml $(wildcard */pyproject.toml) | $(UV)
+$(ENVIRONMENT): setup/environment.py uv.lock pyproject.toml $(wildcard */pyproject.toml native/*.py native/*/*.c) | $(UV)
 	@$(STEP) setup/environment.py
 
 $(VICTORIA_METRICS): setup/victoria_metrics.py setup/debian_packages.py setup/debian_sources.py setup/step.py

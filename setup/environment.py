@@ -6,17 +6,18 @@ from step import BIN, ROOT, alone, fingerprint, is_made_from, step
 
 VENV = ROOT / ".venv"
 STAMP = VENV / ".made-from"  # inside, so that it goes when the environment goes
-MEMBERS = ("tenants", "operator", "gateway", "ui_reflex", "agent")
+MEMBERS = ("native", "tenants", "operator", "gateway", "ui_reflex", "agent")
 
 
 def main() -> None:
-    """Leave `.venv` in step with uv.lock and the members' pyproject.toml."""
+    """Leave `.venv` in step with uv.lock, the members' pyproject.toml and what is compiled."""
     manifests = [ROOT / "uv.lock", ROOT / "pyproject.toml", *(ROOT / member / "pyproject.toml" for member in MEMBERS)]
-    made_from = fingerprint(str(ROOT), *manifests)
+    compiled = [ROOT / "native" / "hatch_build.py", *sorted(ROOT.glob("native/wattfleet_native/*.c"))]
+    made_from = fingerprint(str(ROOT), *manifests, *compiled)
     with alone("environment"):
         if is_made_from(STAMP, made_from):
             return
-        with step("Python environment", "about 100 packages into .venv") as running:
+        with step("Python environment", "about 100 packages into .venv, and a little C") as running:
             # An environment that is there keeps its Python; a new one gets the one that runs this script.
             python = [] if VENV.exists() else ["--python", sys.executable]
             own = {"UV_PROJECT_ENVIRONMENT": str(VENV), "UV_PYTHON_DOWNLOADS": "never"}
