@@ -32,34 +32,44 @@ class Readings(NamedTuple):
     power_dw: NDArray[np.int32]
 
 
-def write_runs(
-    metric: str, readings: Readings, columns: NDArray[np.intp], firsts: NDArray[np.intp], counts: NDArray[np.intp]
-) -> memoryview:
-    """The series of some households, one household behind the other, with powers in W.
+class Runs(NamedTuple):
+    """What is written of them: counts[i] rows from row firsts[i] on are of one household. columns: of the powers, in
+    which order the sockets come, each once."""
 
-    counts[i] rows from row firsts[i] on are of one household. columns: of the powers, in which order the sockets come,
-    each once. Raises ValueError for a time or a text that is too long, IndexError for a row or column that is not
-    there.
+    columns: NDArray[np.intp]
+    firsts: NDArray[np.intp]
+    counts: NDArray[np.intp]
+
+    @property
+    def most_bytes(self) -> int:
+        """They take no more than that."""
+        samples_bytes = SAMPLE_BYTES * int(self.counts.sum())
+        return (MOST_BYTES_BEFORE_SAMPLES * len(self.firsts) + samples_bytes) * len(self.columns)
+
+
+def write_runs(out: memoryview, metric: str, readings: Readings, runs: Runs) -> int:
+    """Writes the series of some households into `out`, one household behind the other, with powers in W; returns how
+    many bytes that took.
+
+    Raises ValueError for a time or a text that is too long and where there is no room, IndexError for a row or column
+    that is not there.
     """
-    _check(metric, readings, columns, firsts, counts)
-    sockets = len(columns)
-    most_bytes = (MOST_BYTES_BEFORE_SAMPLES * len(firsts) + SAMPLE_BYTES * int(counts.sum())) * sockets
-    written = np.empty(most_bytes, np.uint8)
-    arrays = zip((*readings, columns, firsts, counts), _TYPES, strict=True)
+    _check(metric, readings, runs)
+    if out.readonly or out.nbytes < runs.most_bytes:
+        raise ValueError("no room for the runs")
+    arrays = zip((*readings, *runs), _TYPES, strict=True)
     kept = [np.ascontiguousarray(array, its_type) for array, its_type in arrays]
-    texts, times, powers, order, first_rows, row_counts = (array.ctypes.data for array in kept)
-    size = _write_runs(
-        written.ctypes.data, metric.encode(), texts, readings.households.itemsize, times, powers,
-        order, sockets, first_rows, row_counts, len(firsts),
+    texts, times, powers, columns, firsts, counts = (array.ctypes.data for array in kept)
+    written: int = _write_runs(
+        np.frombuffer(out, np.uint8).ctypes.data, metric.encode(), texts, readings.households.itemsize, times, powers,
+        columns, len(runs.columns), firsts, counts, len(runs.firsts),
     )  # fmt: skip
-    return written[:size].data
+    return written
 
 
-def _check(
-    metric: str, readings: Readings, columns: NDArray[np.intp], firsts: NDArray[np.intp], counts: NDArray[np.intp]
-) -> None:
+def _check(metric: str, readings: Readings, runs: Runs) -> None:
     """That nothing outside of the arrays is read, and nothing behind the end of what is written."""
-    households, times, powers = readings
+    (households, times, powers), (columns, firsts, counts) = readings, runs
     rows, sockets = powers.shape
     if len(households) != rows or len(times) != rows or len(firsts) != len(counts):
         raise IndexError("columns of different lengths")

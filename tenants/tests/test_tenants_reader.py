@@ -71,7 +71,7 @@ def home(victoria_metrics: VictoriaMetrics) -> Home:
     at_ms, power_dw = at_ms[there], power_dw[there]
     batch = PowerBatch(
         np.arange(len(at_ms)),
-        np.full(len(at_ms), household.encode()),
+        np.full(len(at_ms), household.encode(), "S28"),
         np.ones(len(at_ms), np.uint32),
         at_ms.astype(np.uint64),
         power_dw,

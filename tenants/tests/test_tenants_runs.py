@@ -145,7 +145,7 @@ def test_times_from_1970_to_2100_fit_into_their_width(at_ms: int) -> None:
     household = mint_household_id()
     batch = batch_of([household], np.array([[7]]), [at_ms // INTERVAL_MS * INTERVAL_MS])
     (body,) = runs.bodies([batch])
-    varint = bytes(body.pieces[1])[-6:]
+    varint = bytes(body.pieces[-1])[-6:]
     assert sum((byte & 0x7F) << 7 * place for place, byte in enumerate(varint)) == batch.interval_start_ms[0]
 
 

@@ -21,6 +21,7 @@ from wattfleet_tenants.testing.data_plane import ReaderProcess
 from wattfleet_tenants.testing.nats_server import ShardBroker
 from wattfleet_tenants.testing.victoria_metrics import VictoriaMetrics
 from wattfleet_tenants.wire.batch import PowerBatch
+from wattfleet_tenants.wire.bundle import HOUSEHOLD_BYTES
 from wattfleet_tenants.writer.checks import Limits
 from wattfleet_tenants.writer.render import Renderer
 
@@ -145,7 +146,7 @@ def _batch(
     numbers = (starts_ms // INTERVAL_MS).astype(np.uint32)
     return PowerBatch(
         np.arange(count),
-        ids,
+        ids.astype(f"S{HOUSEHOLD_BYTES}"),
         np.ones(count, np.uint32),
         starts_ms.astype(np.uint64),
         power_dw(numbers, 0),

@@ -22,7 +22,7 @@ from wattfleet_tenants.wire.messages import Messages
 from wattfleet_tenants.wire.readings_pb2 import Readings
 
 _SEQUENCE, _INTERVAL_START, _POWER_TAG = 3, 8, 16
-_TAGS = ((0, 0x08), (1, codec.VERSION), (2, 0x15), (7, 0x19), (_POWER_TAG, 0x22))
+_TAGS = {0: 0x08, 1: codec.VERSION, 2: 0x15, 7: 0x19, _POWER_TAG: 0x22}
 _TEMPERATURE = 0x2A
 _VALUE_BYTES = 4
 # Setting up columns costs as much as parsing about thirty messages one by one.
@@ -33,8 +33,8 @@ _WORTH_COLUMNS = 32
 class PowerBatch:
     """Messages with equally many values. Row i stands for the message at positions[i] of what was decoded.
 
-    interval_start_ms: Unix time. power_dw[i, j]: deciwatts of socket j + 1; temperature_cc[i, j]: hundredths of a °C of
-    thermometer j + 1; `reading.MISSING` where there is no reading.
+    households: HOUSEHOLD_BYTES each. interval_start_ms: Unix time. power_dw[i, j]: deciwatts of socket j + 1;
+    temperature_cc[i, j]: hundredths of a °C of thermometer j + 1; `reading.MISSING` where there is no reading.
     """
 
     positions: NDArray[np.intp]
@@ -52,8 +52,19 @@ class PowerBatch:
         """How many readings are in it; missing ones are none."""
         return int(np.count_nonzero(self.power_dw != MISSING) + np.count_nonzero(self.temperature_cc != MISSING))
 
-    def only(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> "PowerBatch":
-        """The batch of those rows: marked, by their numbers, or in a slice."""
+    def in_order(self, rows: NDArray[np.intp]) -> "PowerBatch":
+        """The batch of the rows with these numbers."""
+        return PowerBatch(
+            self.positions.take(rows),
+            self.households.take(rows),
+            self.sequence.take(rows),
+            self.interval_start_ms.take(rows),
+            self.power_dw.take(rows, axis=0),
+            self.temperature_cc.take(rows, axis=0),
+        )
+
+    def only(self, rows: NDArray[np.bool_] | slice) -> "PowerBatch":
+        """The batch of those rows: marked, or in a slice."""
         return PowerBatch(
             self.positions[rows],
             self.households[rows],
@@ -97,13 +108,12 @@ def decode(messages: Messages, order: NDArray[np.intp] | None = None) -> tuple[l
         if length <= _POWER_TAG + 2 or len(of_length) < _WORTH_COLUMNS:
             singles.extend(of_length.tolist())
             continue
-        heads = messages.cut(of_length, 0, _POWER_TAG + 3)
-        for key, rows in _groups(_power_length_bytes(heads)):
+        for key, rows in _groups(_power_length_bytes(messages, of_length)):
             alike, layout = of_length[rows], _layout(length, key & 0xFF, key >> 8)
             if layout is None or len(alike) < _WORTH_COLUMNS:
                 singles.extend(alike.tolist())
                 continue
-            batch, odd = _read_columns(messages, alike, heads[rows], layout)
+            batch, odd = _read_columns(messages, alike, layout)
             singles.extend(odd)
             if len(batch):
                 batches.append(batch)
@@ -124,10 +134,10 @@ def _groups(keys: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp] | sl
         yield int(keys[members[0]]), members
 
 
-def _power_length_bytes(heads: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Per row, the first byte of the powers' length, and above it the second when there is one."""
-    first = heads[:, _POWER_TAG + 1].astype(np.intp)
-    second = heads[:, _POWER_TAG + 2].astype(np.intp)
+def _power_length_bytes(messages: Messages, positions: NDArray[np.intp]) -> NDArray[np.intp]:
+    """For each, the first byte of the powers' length, and above it the second when there is one."""
+    _, (lengths,) = messages.fields(positions, {}, [(_POWER_TAG + 1, 2)])
+    first, second = lengths[:, 0].astype(np.intp), lengths[:, 1].astype(np.intp)
     return first | np.where(first > 0x7F, second << 8, 0)
 
 
@@ -170,35 +180,22 @@ def _varint(value: int) -> bytes:
     return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80, value >> 7])
 
 
-def _read_columns(
-    messages: Messages, positions: NDArray[np.intp], heads: NDArray[np.uint8], layout: _Layout
-) -> tuple[PowerBatch, list[int]]:
+def _read_columns(messages: Messages, positions: NDArray[np.intp], layout: _Layout) -> tuple[PowerBatch, list[int]]:
     """The batch of all messages that have the layout's tags, and the positions of those that do not."""
-    ours = np.ones(len(positions), np.bool_)
-    for column, byte in _TAGS:
-        ours &= heads[:, column] == byte
     before = layout.before_temperatures
-    tags = messages.cut(positions, layout.temperature_at - len(before), len(before))
-    for column, byte in enumerate(before):
-        ours &= tags[:, column] == byte
-    odd: list[int] = []
-    if not ours.all():
-        odd = positions[~ours].tolist()
-        heads, positions = heads[ours], positions[ours]
-    temperatures = messages.cut(positions, layout.temperature_at, _VALUE_BYTES * layout.thermometers)
+    tags = _TAGS | dict(enumerate(before, layout.temperature_at - len(before)))
+    values = [(layout.power_at, layout.sockets), (layout.temperature_at, layout.thermometers)]
+    fields = [(_SEQUENCE, 4), (_INTERVAL_START, 8), *((at, _VALUE_BYTES * count) for at, count in values)]
+    ours, (sequences, starts, powers, temperatures) = messages.fields(positions, tags, fields)
     batch = PowerBatch(
         positions,
         messages.households[positions],
-        _column(heads, _SEQUENCE, 4).view("<u4").reshape(-1),
-        _column(heads, _INTERVAL_START, 8).view("<u8").reshape(-1),
-        messages.cut(positions, layout.power_at, _VALUE_BYTES * layout.sockets).view("<i4"),
+        sequences.view("<u4").reshape(-1),
+        starts.view("<u8").reshape(-1),
+        powers.view("<i4"),
         temperatures.view("<i4") if layout.thermometers else np.empty((len(positions), 0), np.int32),
     )
-    return batch, odd
-
-
-def _column(rows: NDArray[np.uint8], start: int, width: int) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(rows[:, start : start + width])
+    return (batch, []) if ours.all() else (batch.only(ours), positions[~ours].tolist())
 
 
 def _parse_one_by_one(messages: Messages, positions: list[int]) -> tuple[list[PowerBatch], list[Unreadable]]:

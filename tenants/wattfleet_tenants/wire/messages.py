@@ -1,9 +1,10 @@
 """The messages of some bundles in one row, as columns: no object for each, and any bytes of many of them at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from wattfleet_native.fields import read_fields
 
 from wattfleet_tenants.wire.bundle import HOUSEHOLD_BYTES, Bundle, household_column
 
@@ -19,6 +20,7 @@ class Messages:
         self.households: NDArray[np.bytes_] = np.frombuffer(senders, f"S{HOUSEHOLD_BYTES}")
         self.lengths = np.frombuffer(b"".join(bundle.lengths for bundle in bundles), "<u4").astype(np.intp)
         self._joined = b"".join(bundle.joined for bundle in bundles)
+        self._bytes = np.frombuffer(self._joined, np.uint8)
         self._ends = np.cumsum(self.lengths)
 
     @classmethod
@@ -33,12 +35,11 @@ class Messages:
         end = int(self._ends[position])
         return self._joined[end - int(self.lengths[position]) : end]
 
-    def cut(self, positions: NDArray[np.intp], at: int, width: int) -> NDArray[np.uint8]:
-        """The bytes at..at + width - 1 of each of these messages, one message a row. Each must have as many."""
-        if not width:
-            return np.empty((len(positions), 0), np.uint8)
-        starts = self._ends[positions] - self.lengths[positions] + at
-        places = len(self._joined) - width + 1
-        every: NDArray[np.void] = np.ndarray((places,), f"V{width}", self._joined, strides=(1,))
-        chosen: NDArray[np.uint8] = every[starts].view(np.uint8)
-        return chosen.reshape(len(positions), width)
+    def fields(
+        self, positions: NDArray[np.intp], tags: Mapping[int, int], fields: Sequence[tuple[int, int]]
+    ) -> tuple[NDArray[np.bool_], list[NDArray[np.uint8]]]:
+        """Of these messages: which have all of `tags` in their places, and for each of `fields`, a place and a width,
+        the bytes there, one message a row. All must have as many bytes."""
+        lengths = self.lengths[positions]
+        shortest = int(lengths.min()) if len(positions) else 0
+        return read_fields(self._bytes, self._ends[positions] - lengths, shortest, tags, fields)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wattfleet_tenants.writer import order
 from wattfleet_tenants.writer.roster import Roster
+from wattfleet_tenants.writer.tokens import different
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +67,7 @@ def senders(households: NDArray[np.bytes_], roster: Roster) -> Senders:
 
 def neighbours(households: NDArray[np.bytes_]) -> Neighbours:
     """Which rows belong together, given each row's household."""
-    firsts = np.flatnonzero(np.concatenate(([True], households[1:] != households[:-1]))[: len(households)])
+    first = np.ones(len(households), np.bool_)
+    first[1:] = different(households[1:], households[:-1])
+    firsts = np.flatnonzero(first)
     return Neighbours(firsts, np.diff(firsts, append=len(households)))

@@ -56,24 +56,27 @@ class Insertion:
             complete, rest = runs.apart(batch)
             as_runs.append(complete)
             as_rows.extend(rest)
-        await self._insert_runs(as_runs, confirm)
+        samples = await self._insert_runs(as_runs, confirm)
         for some in _some_at_a_time(as_rows):
-            await self._insert_rows(some, confirm)
-        return sum(batch.samples for batch in batches)
+            samples += await self._insert_rows(some, confirm)
+        return samples
 
-    async def _insert_rows(self, batches: Sequence[PowerBatch], confirm: Confirm) -> None:
+    async def _insert_rows(self, batches: Sequence[PowerBatch], confirm: Confirm) -> int:
         rows = [written for written in map(self._renderer.render, batches) if written.nbytes]
 
         async def attempt() -> None:
             await confirm()
             await self._store.insert_rows(rows)
 
+        samples = sum(batch.samples for batch in batches)
         if rows:
             await self._persistence.until_done("store", attempt)
-            metrics.SAMPLES.inc(sum(batch.samples for batch in batches))
+            metrics.SAMPLES.inc(samples)
+        return samples
 
-    async def _insert_runs(self, batches: Sequence[PowerBatch], confirm: Confirm) -> None:
+    async def _insert_runs(self, batches: Sequence[PowerBatch], confirm: Confirm) -> int:
         """The next body is written while the store takes others."""
+        samples = 0
         async with asyncio.TaskGroup() as group, self._writing:
             for body in runs.bodies(batches):
                 await self._free.acquire()
@@ -81,7 +84,9 @@ class Insertion:
                 self._last_ended = ended
                 inserting = group.create_task(self._insert_body(body, before, ended, confirm))
                 inserting.add_done_callback(partial(self._end, ended))
+                samples += body.samples
                 await asyncio.sleep(0)  # begins it
+        return samples
 
     def _end(self, ended: asyncio.Event, _: asyncio.Task[None]) -> None:
         ended.set()

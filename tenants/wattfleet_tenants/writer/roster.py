@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from wattfleet_tenants.household import HouseholdId, parse_household_id
 from wattfleet_tenants.wire.bundle import HOUSEHOLD_BYTES
 from wattfleet_tenants.writer import order
+from wattfleet_tenants.writer.tokens import different
 
 _KEY = slice(1, 9)  # characters of an id that usually tell households apart: behind the "h", and in ids of every length
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, odd: Knuth's multiplicative hashing
+# 2^64 over the golden ratio and over the plastic number, odd: Knuth's multiplicative hashing, twice.
+_SPREADS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC13FA9A902A6328F))
 _SLOTS_EACH = 4
 _NO_EDITION = -1
 
@@ -33,7 +35,8 @@ class Roster:
         self._accepted_in = np.empty(0, np.int64)
         self._tokens = np.empty(0, f"S{HOUSEHOLD_BYTES}")
         self._numbers: dict[bytes, int] = {}
-        self._slots = np.empty(0, np.int32)  # a guess: of several that belong into one, the last is in it
+        # Guesses, by each of the hashes: of several that belong into one slot, the last is in it.
+        self._slots = [np.zeros(1, np.int32) for _ in _SPREADS]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -41,14 +44,18 @@ class Roster:
     def numbers(self, tokens: NDArray[np.bytes_]) -> NDArray[np.intp]:
         """The number of each of `tokens`; who has never sent before gets the next one.
 
-        Most are where a hash of some of their characters says. The others are looked up one by one.
+        Nearly all are where one of two hashes of some of their characters says. The others are looked up one by one.
         """
         if not len(self):
             self._add(tokens.tolist())
         if not len(tokens):
             return np.empty(0, np.intp)
-        numbers = self._slots[self._slots_of(tokens)].astype(np.intp)
-        others = np.flatnonzero(self._tokens[numbers] != tokens)
+        keys = _keys(tokens)
+        numbers = self._guess(0, keys)
+        others = np.flatnonzero(different(self._tokens[numbers], tokens))
+        for hashing in range(1, len(_SPREADS)):
+            numbers[others] = self._guess(hashing, keys[others])
+            others = others[different(self._tokens[numbers[others]], tokens[others])]
         if len(others):
             texts = tokens[others].tolist()
             self._add(texts)
@@ -77,13 +84,23 @@ class Roster:
         self.ranks = np.concatenate([self.ranks, order.ranks(fresh)])
         self._accepted_in = np.concatenate([self._accepted_in, np.full(len(fresh), _NO_EDITION)])
         self.names += map(_name, fresh)
-        self._slots = np.zeros(1 << (_SLOTS_EACH * len(self)).bit_length(), np.int32)
-        self._slots[self._slots_of(self._tokens)] = np.arange(len(self))
+        keys = _keys(self._tokens)
+        self._slots = [np.zeros(1 << (_SLOTS_EACH * len(self)).bit_length(), np.int32) for _ in _SPREADS]
+        for hashing, slots in enumerate(self._slots):
+            slots[_slots_of(keys, hashing, len(slots))] = np.arange(len(self))
 
-    def _slots_of(self, tokens: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-        characters = np.ascontiguousarray(tokens).view(np.uint8).reshape(len(tokens), HOUSEHOLD_BYTES)
-        keys = np.ascontiguousarray(characters[:, _KEY]).view(np.uint64).reshape(-1)
-        return keys * _SPREAD >> np.uint64(65 - len(self._slots).bit_length())
+    def _guess(self, hashing: int, keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+        slots = self._slots[hashing]
+        return slots[_slots_of(keys, hashing, len(slots))].astype(np.intp)
+
+
+def _keys(tokens: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    characters = np.ascontiguousarray(tokens).view(np.uint8).reshape(len(tokens), HOUSEHOLD_BYTES)
+    return np.ascontiguousarray(characters[:, _KEY]).view(np.uint64).reshape(-1)
+
+
+def _slots_of(keys: NDArray[np.uint64], hashing: int, slots: int) -> NDArray[np.uint64]:
+    return keys * _SPREADS[hashing] >> np.uint64(65 - slots.bit_length())
 
 
 def _name(token: bytes) -> HouseholdId | None:

@@ -14,10 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from wattfleet_native.runs import MOST_BYTES_BEFORE_SAMPLES, SAMPLE_BYTES, Readings, write_runs
+from wattfleet_native.blocks import Blocks
+from wattfleet_native.runs import MOST_BYTES_BEFORE_SAMPLES, SAMPLE_BYTES, Readings, Runs, write_runs
 
 from wattfleet_tenants import series
 from wattfleet_tenants.reading import MISSING
+from wattfleet_tenants.socket import MAX_SOCKETS
 from wattfleet_tenants.wire.batch import PowerBatch
 from wattfleet_tenants.writer import order
 from wattfleet_tenants.writer.grouping import Neighbours, neighbours
@@ -56,44 +58,53 @@ def apart(batch: PowerBatch) -> tuple[PowerBatch, list[PowerBatch]]:
 
 def bodies(batches: Sequence[PowerBatch]) -> Iterator[Body]:
     """All powers of `batches`, none of which is missing, as bodies of remote write, in the order of their rows."""
-    rows: list[memoryview] = []
-    series = samples = size_bytes = 0
-    for written in _all_written(batches):
-        if rows and (
-            series + written.series > MOST_SERIES_PER_BODY or size_bytes + written.rows.nbytes > MOST_BYTES_PER_BODY
-        ):
-            yield Body(_contained(rows), samples)
-            rows = []
-            series = samples = size_bytes = 0
-        rows.append(written.rows)
-        series += written.series
-        samples += written.samples
-        size_bytes += written.rows.nbytes
-    if rows:
-        yield Body(_contained(rows), samples)
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """At most as much as fits into one body."""
-
-    rows: memoryview
-    series: int
-    samples: int
-
-
-def _all_written(batches: Sequence[PowerBatch]) -> Iterator[_Written]:
+    body = _Unfinished()
     for batch in batches:
-        if not len(batch):
-            continue
-        sockets = batch.power_dw.shape[1]
-        most_repeats = max(1, MOST_BYTES_PER_BODY // (SAMPLE_BYTES * sockets))
-        for some in _portions(neighbours(batch.households).cut(most_repeats), sockets):
-            yield _Written(_written(batch, some), len(some) * sockets, int(some.counts.sum()) * sockets)
+        columns = order.columns(batch.power_dw.shape[1])
+        readings = Readings(batch.households, batch.interval_start_ms, batch.power_dw)
+        for homes in _portions(batch):
+            some = Runs(columns, homes.firsts, homes.counts)
+            if not body.has_room(some):
+                yield body.finished()
+                body = _Unfinished()
+            body.add(readings, some)
+    if body.samples:
+        yield body.finished()
 
 
-def _portions(homes: Neighbours, sockets: int) -> Iterator[Neighbours]:
-    """As much of `homes` at a time as fits into one body."""
+class _Unfinished:
+    """A body to which runs are added."""
+
+    def __init__(self) -> None:
+        self._memory = _MEMORY.take()
+        self._end = _HEAD_BYTES
+        self._series = 0
+        self.samples = 0
+
+    def has_room(self, runs: Runs) -> bool:
+        """Whether it takes `runs`, too; an empty one takes whatever is no larger than a portion."""
+        if self._series + len(runs.firsts) * len(runs.columns) > MOST_SERIES_PER_BODY:
+            return not self._series
+        return self._end + runs.most_bytes <= self._memory.nbytes
+
+    def add(self, readings: Readings, runs: Runs) -> None:
+        self._end += write_runs(self._memory[self._end :], series.POWER, readings, runs)
+        self._series += len(runs.firsts) * len(runs.columns)
+        self.samples += int(runs.counts.sum()) * len(runs.columns)
+
+    def finished(self) -> Body:
+        """As a snappy block of one literal."""
+        length = self._end - _HEAD_BYTES
+        self._memory[:_HEAD_BYTES] = _varint(length, 5) + b"\xfc" + (length - 1).to_bytes(4, "little")
+        return Body([self._memory[: self._end]], self.samples)
+
+
+def _portions(batch: PowerBatch) -> Iterator[Neighbours]:
+    """As many of the batch's households at a time as fit into one body; of one with very much a part."""
+    sockets = batch.power_dw.shape[1]
+    if not batch.power_dw.size:
+        return
+    homes = neighbours(batch.households).cut(max(1, MOST_BYTES_PER_BODY // (SAMPLE_BYTES * sockets)))
     ends = np.cumsum((MOST_BYTES_BEFORE_SAMPLES + homes.counts * SAMPLE_BYTES) * sockets)
     first = before = 0
     while first < len(homes):
@@ -103,22 +114,14 @@ def _portions(homes: Neighbours, sockets: int) -> Iterator[Neighbours]:
         first, before = last, int(ends[last - 1])
 
 
-def _written(batch: PowerBatch, homes: Neighbours) -> memoryview:
-    """The runs of some households, one household behind the other however many messages each has."""
-    columns = order.columns(batch.power_dw.shape[1])
-    readings = Readings(batch.households, batch.interval_start_ms, batch.power_dw)
-    return write_runs(series.POWER, readings, columns, homes.firsts, homes.counts)
-
-
-def _contained(rows: Sequence[memoryview]) -> Sequence[memoryview]:
-    """A snappy block of one literal."""
-    length = sum(one.nbytes for one in rows)
-    return [memoryview(_varint(length, 5) + b"\xfc" + (length - 1).to_bytes(4, "little")), *rows]
-
-
 def _varint(number: int, width: int) -> bytes:
     """A varint of so many bytes, however small the number is; raises OverflowError when it needs more."""
     if number >> 7 * width:
         raise OverflowError(f"{number} needs more than {width} bytes")
     low = [number >> 7 * place & 0x7F | 0x80 for place in range(width - 1)]
     return bytes([*low, number >> 7 * (width - 1)])
+
+
+_HEAD_BYTES = 10
+_ONE_HOME_BYTES = MOST_BYTES_BEFORE_SAMPLES * MAX_SOCKETS
+_MEMORY = Blocks(_HEAD_BYTES + MOST_BYTES_PER_BODY + _ONE_HOME_BYTES, most_idle=6)

@@ -72,7 +72,7 @@ class Sweep:
         for batch, ranks in arrived.batches:
             if (ranks[1:] < ranks[:-1]).any():
                 sequence = in_order(ranks)
-                batch, ranks = batch.only(sequence), ranks[sequence]  # noqa: PLW2901
+                batch, ranks = batch.in_order(sequence), ranks[sequence]  # noqa: PLW2901
             passed, ahead = _Part(arrived, batch, ranks).split(self._at)
             self._next_round += [passed] if len(passed) else []
             self._this_round += [ahead] if len(ahead) else []
@@ -139,4 +139,4 @@ def _merged(parts: Sequence[_Part]) -> PowerBatch:
     if len(parts) == 1:
         return parts[0].batch
     sequence = in_order(np.concatenate([part.ranks for part in parts]))
-    return PowerBatch.joined([part.batch for part in parts]).only(sequence)
+    return PowerBatch.joined([part.batch for part in parts]).in_order(sequence)
