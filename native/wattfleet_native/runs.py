@@ -73,7 +73,7 @@ def _check(metric: str, readings: Readings, runs: Runs) -> None:
     rows, sockets = powers.shape
     if len(households) != rows or len(times) != rows or len(firsts) != len(counts):
         raise IndexError("columns of different lengths")
-    if len(firsts) and (firsts.min() < 0 or counts.min() < 1 or (firsts + counts).max() > rows):
+    if (firsts < 0).any() or (counts < 1).any() or (counts > rows).any() or (firsts > rows - counts).any():
         raise IndexError("there are no such rows")
     if sorted(columns.tolist()) != list(range(sockets)):
         raise IndexError("not each socket once")

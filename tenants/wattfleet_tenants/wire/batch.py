@@ -25,6 +25,7 @@ _SEQUENCE, _INTERVAL_START, _POWER_TAG = 3, 8, 16
 _TAGS = {0: 0x08, 1: codec.VERSION, 2: 0x15, 7: 0x19, _POWER_TAG: 0x22}
 _TEMPERATURE = 0x2A
 _VALUE_BYTES = 4
+_ANY = (-(2**31), 2**31 - 1)
 # Setting up columns costs as much as parsing about thirty messages one by one.
 _WORTH_COLUMNS = 32
 
@@ -34,7 +35,8 @@ class PowerBatch:
     """Messages with equally many values. Row i stands for the message at positions[i] of what was decoded.
 
     households: HOUSEHOLD_BYTES each. interval_start_ms: Unix time. power_dw[i, j]: deciwatts of socket j + 1;
-    temperature_cc[i, j]: hundredths of a °C of thermometer j + 1; `reading.MISSING` where there is no reading.
+    temperature_cc[i, j]: hundredths of a °C of thermometer j + 1; `reading.MISSING` where there is no reading. All
+    powers, MISSING ones among them, are within power_range_dw.
     """
 
     positions: NDArray[np.intp]
@@ -43,6 +45,7 @@ class PowerBatch:
     interval_start_ms: NDArray[np.uint64]
     power_dw: NDArray[np.int32]
     temperature_cc: NDArray[np.int32]
+    power_range_dw: tuple[int, int] = _ANY
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -52,16 +55,9 @@ class PowerBatch:
         """How many readings are in it; missing ones are none."""
         return int(np.count_nonzero(self.power_dw != MISSING) + np.count_nonzero(self.temperature_cc != MISSING))
 
-    def in_order(self, rows: NDArray[np.intp]) -> "PowerBatch":
-        """The batch of the rows with these numbers."""
-        return PowerBatch(
-            self.positions.take(rows),
-            self.households.take(rows),
-            self.sequence.take(rows),
-            self.interval_start_ms.take(rows),
-            self.power_dw.take(rows, axis=0),
-            self.temperature_cc.take(rows, axis=0),
-        )
+    def powers_within(self, lowest_dw: int, highest_dw: int) -> bool:
+        """Whether it is known, without a look at each, that all powers are, and none is missing."""
+        return lowest_dw <= self.power_range_dw[0] and self.power_range_dw[1] <= highest_dw
 
     def only(self, rows: NDArray[np.bool_] | slice) -> "PowerBatch":
         """The batch of those rows: marked, or in a slice."""
@@ -72,18 +68,24 @@ class PowerBatch:
             self.interval_start_ms[rows],
             self.power_dw[rows],
             self.temperature_cc[rows],
+            self.power_range_dw,
         )
 
+    def in_order(self, rows: NDArray[np.intp]) -> "PowerBatch":
+        """The batch of the rows with these numbers."""
+        return PowerBatch.joined([self], rows)
+
     @staticmethod
-    def joined(batches: Sequence["PowerBatch"]) -> "PowerBatch":
-        """All rows of batches with equally many values."""
+    def joined(batches: Sequence["PowerBatch"], order: NDArray[np.intp]) -> "PowerBatch":
+        """All rows of batches with equally many values, counted through, in this order."""
         return PowerBatch(
-            np.concatenate([batch.positions for batch in batches]),
-            np.concatenate([batch.households for batch in batches]),
-            np.concatenate([batch.sequence for batch in batches]),
-            np.concatenate([batch.interval_start_ms for batch in batches]),
-            np.concatenate([batch.power_dw for batch in batches]),
-            np.concatenate([batch.temperature_cc for batch in batches]),
+            np.concatenate([batch.positions for batch in batches]).take(order),
+            np.concatenate([batch.households for batch in batches]).take(order),
+            np.concatenate([batch.sequence for batch in batches]).take(order),
+            np.concatenate([batch.interval_start_ms for batch in batches]).take(order),
+            np.concatenate([batch.power_dw for batch in batches]).take(order, axis=0),
+            np.concatenate([batch.temperature_cc for batch in batches]).take(order, axis=0),
+            (min(batch.power_range_dw[0] for batch in batches), max(batch.power_range_dw[1] for batch in batches)),
         )
 
 
@@ -108,7 +110,7 @@ def decode(messages: Messages, order: NDArray[np.intp] | None = None) -> tuple[l
         if length <= _POWER_TAG + 2 or len(of_length) < _WORTH_COLUMNS:
             singles.extend(of_length.tolist())
             continue
-        for key, rows in _groups(_power_length_bytes(messages, of_length)):
+        for key, rows in _groups(_power_length_bytes(messages, of_length, length)):
             alike, layout = of_length[rows], _layout(length, key & 0xFF, key >> 8)
             if layout is None or len(alike) < _WORTH_COLUMNS:
                 singles.extend(alike.tolist())
@@ -134,15 +136,16 @@ def _groups(keys: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp] | sl
         yield int(keys[members[0]]), members
 
 
-def _power_length_bytes(messages: Messages, positions: NDArray[np.intp]) -> NDArray[np.intp]:
+def _power_length_bytes(messages: Messages, positions: NDArray[np.intp], length: int) -> NDArray[np.intp]:
     """For each, the first byte of the powers' length, and above it the second when there is one."""
-    _, (lengths,) = messages.fields(positions, {}, [(_POWER_TAG + 1, 2)])
+    (lengths,) = messages.fields(positions, length, {}, [(_POWER_TAG + 1, 2)]).columns
     first, second = lengths[:, 0].astype(np.intp), lengths[:, 1].astype(np.intp)
     return first | np.where(first > 0x7F, second << 8, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
+    length: int
     sockets: int
     thermometers: int
     power_at: int
@@ -163,7 +166,7 @@ def _layout(length: int, first: int, second: int) -> _Layout | None:
     if max(sockets, thermometers) > MAX_SOCKETS:
         return None
     before = bytes([_TEMPERATURE, *_varint(temperature_bytes)]) if thermometers else b""
-    return _Layout(sockets, thermometers, power_at, length - temperature_bytes, before)
+    return _Layout(length, sockets, thermometers, power_at, length - temperature_bytes, before)
 
 
 def _payload_after_tag(rest: int) -> int | None:
@@ -186,16 +189,19 @@ def _read_columns(messages: Messages, positions: NDArray[np.intp], layout: _Layo
     tags = _TAGS | dict(enumerate(before, layout.temperature_at - len(before)))
     values = [(layout.power_at, layout.sockets), (layout.temperature_at, layout.thermometers)]
     fields = [(_SEQUENCE, 4), (_INTERVAL_START, 8), *((at, _VALUE_BYTES * count) for at, count in values)]
-    ours, (sequences, starts, powers, temperatures) = messages.fields(positions, tags, fields)
+    found = messages.fields(positions, layout.length, tags, fields)
+    sequences, starts, powers, temperatures = found.columns
+    power_dw = powers.view("<i4")
     batch = PowerBatch(
         positions,
-        messages.households[positions],
+        messages.households.take(positions),
         sequences.view("<u4").reshape(-1),
         starts.view("<u8").reshape(-1),
-        powers.view("<i4"),
+        power_dw,
         temperatures.view("<i4") if layout.thermometers else np.empty((len(positions), 0), np.int32),
+        (int(power_dw.min()), int(power_dw.max())),
     )
-    return (batch, []) if ours.all() else (batch.only(ours), positions[~ours].tolist())
+    return (batch, []) if found.ours.all() else (batch.only(found.ours), positions[~found.ours].tolist())
 
 
 def _parse_one_by_one(messages: Messages, positions: list[int]) -> tuple[list[PowerBatch], list[Unreadable]]:

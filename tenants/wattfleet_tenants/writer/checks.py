@@ -58,16 +58,22 @@ def first_objections(batch: PowerBatch, limits: Limits, now_ms: int) -> NDArray[
     """Per message, the index in REASONS of the first thing wrong with it, or -1. now_ms: Unix time."""
     starts = batch.interval_start_ms
     values = batch.power_dw.shape[1] + batch.temperature_cc.shape[1]
-    objections = (
+    most_dw = limits.max_power_w * 10
+    nothing = np.zeros(len(batch), np.bool_)
+    found = (
         batch.sequence == 0,
         np.full(len(batch), values == 0),
         starts % np.uint64(INTERVAL_MS) != 0,
         starts > np.uint64(now_ms + FUTURE_MS),
         starts < np.uint64(limits.oldest_ms(now_ms)),
-        _outside(batch.power_dw, -limits.max_power_w * 10, limits.max_power_w * 10),
+        nothing if batch.powers_within(-most_dw, most_dw) else _outside(batch.power_dw, -most_dw, most_dw),
         _outside(batch.temperature_cc, round(MIN_TEMPERATURE_C * 100), round(MAX_TEMPERATURE_C * 100)),
     )
-    return np.select(objections, range(len(objections)), -1).astype(np.intp)
+    objections = np.full(len(batch), -1)
+    for index in reversed(range(len(found))):
+        if found[index].any():
+            objections[found[index]] = index
+    return objections
 
 
 def _outside(values: NDArray[np.int32], lowest: int, highest: int) -> NDArray[np.bool_]:

@@ -36,7 +36,7 @@ class Roster:
         self._tokens = np.empty(0, f"S{HOUSEHOLD_BYTES}")
         self._numbers: dict[bytes, int] = {}
         # Guesses, by each of the hashes: of several that belong into one slot, the last is in it.
-        self._slots = [np.zeros(1, np.int32) for _ in _SPREADS]
+        self._slots = [np.zeros(1, np.intp) for _ in _SPREADS]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -52,7 +52,7 @@ class Roster:
             return np.empty(0, np.intp)
         keys = _keys(tokens)
         numbers = self._guess(0, keys)
-        others = np.flatnonzero(different(self._tokens[numbers], tokens))
+        others = np.flatnonzero(different(self._tokens.take(numbers), tokens))
         for hashing in range(1, len(_SPREADS)):
             numbers[others] = self._guess(hashing, keys[others])
             others = others[different(self._tokens[numbers[others]], tokens[others])]
@@ -85,13 +85,13 @@ class Roster:
         self._accepted_in = np.concatenate([self._accepted_in, np.full(len(fresh), _NO_EDITION)])
         self.names += map(_name, fresh)
         keys = _keys(self._tokens)
-        self._slots = [np.zeros(1 << (_SLOTS_EACH * len(self)).bit_length(), np.int32) for _ in _SPREADS]
+        self._slots = [np.zeros(1 << (_SLOTS_EACH * len(self)).bit_length(), np.intp) for _ in _SPREADS]
         for hashing, slots in enumerate(self._slots):
             slots[_slots_of(keys, hashing, len(slots))] = np.arange(len(self))
 
     def _guess(self, hashing: int, keys: NDArray[np.uint64]) -> NDArray[np.intp]:
         slots = self._slots[hashing]
-        return slots[_slots_of(keys, hashing, len(slots))].astype(np.intp)
+        return slots.take(_slots_of(keys, hashing, len(slots)))
 
 
 def _keys(tokens: NDArray[np.bytes_]) -> NDArray[np.uint64]:
@@ -99,8 +99,8 @@ def _keys(tokens: NDArray[np.bytes_]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(characters[:, _KEY]).view(np.uint64).reshape(-1)
 
 
-def _slots_of(keys: NDArray[np.uint64], hashing: int, slots: int) -> NDArray[np.uint64]:
-    return keys * _SPREADS[hashing] >> np.uint64(65 - slots.bit_length())
+def _slots_of(keys: NDArray[np.uint64], hashing: int, slots: int) -> NDArray[np.intp]:
+    return (keys * _SPREADS[hashing] >> np.uint64(65 - slots.bit_length())).view(np.intp)
 
 
 def _name(token: bytes) -> HouseholdId | None:

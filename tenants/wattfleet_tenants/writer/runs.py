@@ -48,7 +48,7 @@ def worth_runs(batch: PowerBatch, messages: int) -> bool:
 
 def apart(batch: PowerBatch) -> tuple[PowerBatch, list[PowerBatch]]:
     """What of `batch` runs can hold, the powers of messages with readings of all sockets, and the rest."""
-    if not batch.temperature_cc.size and batch.power_dw.min() > MISSING:
+    if not batch.temperature_cc.size and batch.powers_within(MISSING + 1, -MISSING - 1):
         return batch, []
     complete = (batch.power_dw != MISSING).all(axis=1)
     runs = batch.only(complete)

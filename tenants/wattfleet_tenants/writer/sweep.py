@@ -62,10 +62,11 @@ class Sweep:
     _at: int = 0
     _this_round: list[_Part] = field(default_factory=list)
     _next_round: list[_Part] = field(default_factory=list)
+    _messages: int = 0
     rounds: int = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._this_round)) + sum(map(len, self._next_round))
+        return self._messages
 
     def add(self, arrived: Arrived) -> None:
         """What has arrived waits from now on; `arrived` itself keeps none of it."""
@@ -73,6 +74,7 @@ class Sweep:
             if (ranks[1:] < ranks[:-1]).any():
                 sequence = in_order(ranks)
                 batch, ranks = batch.in_order(sequence), ranks[sequence]  # noqa: PLW2901
+            self._messages += len(ranks)
             passed, ahead = _Part(arrived, batch, ranks).split(self._at)
             self._next_round += [passed] if len(passed) else []
             self._this_round += [ahead] if len(ahead) else []
@@ -82,7 +84,7 @@ class Sweep:
         """What has its turn now: everything when that is little."""
         if not self.waits_for_a_round:
             taken = self._this_round + self._next_round
-            self._this_round, self._next_round = [], []
+            self._this_round, self._next_round, self._messages = [], [], 0
             self._begin_round()
             return _portion(taken)
         end = self._end_of_portion()
@@ -91,7 +93,9 @@ class Sweep:
         self._at = end
         if not self._this_round:
             self._begin_round()
-        return _portion([before for before, _ in halves if len(before)])
+        taken = [before for before, _ in halves if len(before)]
+        self._messages -= sum(map(len, taken))
+        return _portion(taken)
 
     @property
     def share_done(self) -> float:
@@ -139,4 +143,4 @@ def _merged(parts: Sequence[_Part]) -> PowerBatch:
     if len(parts) == 1:
         return parts[0].batch
     sequence = in_order(np.concatenate([part.ranks for part in parts]))
-    return PowerBatch.joined([part.batch for part in parts]).in_order(sequence)
+    return PowerBatch.joined([part.batch for part in parts], sequence)
