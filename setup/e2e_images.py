@@ -23,7 +23,11 @@ OTHERS = HOME / "servers.tar"
 # What an image is made from, besides the tenants and its own member.
 COMMON = ("Dockerfile", ".dockerignore", "pyproject.toml", "uv.lock", "setup/uv.lock.txt", "*/pyproject.toml")
 FOLDERS = {"ui": "ui_reflex"}
-FURTHER = {"gateway": ".cache/ui/**/*", "ui": "ui_reflex/rxconfig.py"}
+FURTHER = {
+    "gateway": (".cache/ui/**/*",),
+    "tenants": ("native/hatch_build.py", "native/wattfleet_native/*.[cp]*"),
+    "ui": ("ui_reflex/rxconfig.py",),
+}
 LEFT_OUT = {"__pycache__", "testing"}
 
 
@@ -64,7 +68,7 @@ SERVERS = (
 def sources(target: str) -> list[Path]:
     """The files that one of our images is made from, in a stable order."""
     members = (f"{member}/wattfleet_*/**/*" for member in ("tenants", FOLDERS.get(target, target)))
-    patterns = [*COMMON, *members, *([FURTHER[target]] if target in FURTHER else [])]
+    patterns = [*COMMON, *members, *FURTHER.get(target, ())]
     found = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
     return sorted(path for path in found if not LEFT_OUT & set(path.relative_to(ROOT).parts))
 

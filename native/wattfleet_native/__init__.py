@@ -1,5 +1,5 @@
-"""The innermost loops of the data plane, in C: what costs most per reading, and nothing that could be said in numpy.
+"""The innermost loops of a writer, in C: one pass over memory where numpy takes one for each step.
 
-They get columns that were checked in Python and write into memory that was measured out there; nothing in C reads what
-a home has sent. `hatch_build.py` compiles them when the package is installed.
+Python checks rows, lengths and room before each call, and no byte that a home has sent decides where C reads or writes:
+it is copied, or compared with a tag. `hatch_build.py` compiles them when the package is installed.
 """

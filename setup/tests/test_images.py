@@ -104,7 +104,8 @@ def test_an_image_is_made_from_the_tenants_its_own_member_and_nothing_of_tests(t
     own = e2e_images.FOLDERS.get(target, target)
     assert {"Dockerfile", "uv.lock", "tenants/wattfleet_tenants/series.py", f"{own}/pyproject.toml"} <= found
     members = {path.split("/")[0] for path in found if path.endswith(".py")}
-    assert members == {"tenants", own}
+    assert members == {"tenants", own} | ({"native"} if target == "tenants" else set())
+    assert ("native/wattfleet_native/runs.c" in found) == (target == "tenants")
     assert not [path for path in found if "/testing/" in path or "/tests/" in path or "__pycache__" in path]
 
 
