@@ -31,7 +31,7 @@ INSPECTION = """
 import json, os, pwd, shutil, sys
 writable = [place for place in ("/", "/app", "/app/lib", "/opt/wattfleet", "/etc") if os.access(place, os.W_OK)]
 tools = ("pip", "pip3", "uv", "cc", "gcc", "make", "git", "curl", "node", "bun", "nats-server")
-foreign = ("pip", "uv", "pytest", "hypothesis", "ensurepip", "hatchling", "ziglang", "nats_server", "wattfleet_tenants.testing")
+foreign = ("pip", "uv", "pytest", "ensurepip", "hatchling", "ziglang", "nats_server", "wattfleet_tenants.testing")
 def there(module):
     try:
         return bool(__import__(module))
