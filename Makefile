@@ -113,7 +113,7 @@ generate: $(ENVIRONMENT) ## write the generated files and the lock files anew
 
 .PHONY: clean
 clean: ## remove what the set-up made; the demo's data in .wattfleet stays
-	rm -rf .venv .cache build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .cache build native/wattfleet_native/*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 .PHONY: $(CHECKS)
 check-format: $(ENVIRONMENT)
@@ -132,8 +132,9 @@ check-generated: $(ENVIRONMENT)
 check-lock: $(UV)
 	@$(STEP) setup/run.py "Lock file" "fits pyproject.toml; else: make generate" .cache/bin/uv lock --check
 
-# The set-up. A program of the machine's own that has gone since counts as not made.
-GONE := $(foreach name,uv victoria-metrics,$(if $(realpath .cache/bin/$(name)),,.cache/done/$(name)))
+# The set-up. A program of the machine's own that has gone since counts as not made, and so does what was compiled.
+GONE := $(foreach name,uv victoria-metrics,$(if $(realpath .cache/bin/$(name)),,.cache/done/$(name))) \
+	$(if $(wildcard native/wattfleet_native/*.so),,$(ENVIRONMENT))
 $(GONE): FORCE
 .PHONY: FORCE chromium node-programs
 

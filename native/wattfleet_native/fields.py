@@ -30,7 +30,7 @@ def read_fields(
     addresses: NDArray[np.uintp], message_bytes: int, tags: Mapping[int, int], fields: Sequence[tuple[int, int]]
 ) -> Fields:
     """Of the messages at `addresses`, which have so many bytes each: whether they have `tags` in their places, and what
-    is in their `fields`, each a place and a width.
+    is in their `fields`, at least one, each a place and a width.
 
     Raises IndexError for a tag or a field that is not inside of a message. That there are messages, and that they stay
     there meanwhile, is up to the caller.

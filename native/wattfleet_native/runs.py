@@ -54,11 +54,12 @@ def write_runs(out: memoryview, metric: str, readings: Readings, runs: Runs) -> 
     Raises ValueError for a time or a text that is too long and where there is no room, IndexError for a row or column
     that is not there.
     """
+    arrays = zip((*readings, *runs), _TYPES, strict=True)
+    kept = [np.ascontiguousarray(array, its_type) for array, its_type in arrays]
+    readings, runs = Readings(*kept[:3]), Runs(*kept[3:])
     _check(metric, readings, runs)
     if out.readonly or out.nbytes < runs.most_bytes:
         raise ValueError("no room for the runs")
-    arrays = zip((*readings, *runs), _TYPES, strict=True)
-    kept = [np.ascontiguousarray(array, its_type) for array, its_type in arrays]
     texts, times, powers, columns, firsts, counts = (array.ctypes.data for array in kept)
     written: int = _write_runs(
         np.frombuffer(out, np.uint8).ctypes.data, metric.encode(), texts, readings.households.itemsize, times, powers,

@@ -84,7 +84,7 @@ def test_every_body_goes_once_three_at_a_time_and_again_when_it_failed(
     monkeypatch.setattr(runs, "MOST_SERIES_PER_BODY", 30)
     store, batch = CountingStore(failures), backlog(100, 3)
     assert insert(store, batch) == 900
-    assert sorted(store.runs) == sorted(b"".join(body.pieces) for body in runs.bodies([batch]))
+    assert sorted(store.runs) == sorted(bytes(body.content) for body in runs.bodies([batch]))
     assert len(store.runs) == 10
     assert store.most_at_once == 3
 

@@ -87,7 +87,8 @@ def decode(payload: bytes) -> Bundle:
         raise ValueError(f"bundle of unknown version {packed.version}")
     head = packed.run, packed.number, packed.messages_before
     if packed.version == VERSION:
-        bundle, whole = Bundle(*head, packed.households, packed.lengths, packed.messages), _is_whole(packed)
+        bundle = Bundle(*head, packed.households, packed.lengths, packed.messages)
+        whole = _is_whole(bundle)
     else:
         bundle, whole = _of_lists(packed), len(packed.household) == len(packed.message)
     if not packed.run or not packed.number or not whole:
@@ -95,13 +96,13 @@ def decode(payload: bytes) -> Bundle:
     return bundle
 
 
-def _is_whole(packed: PackedReadings) -> bool:
-    count, odd = divmod(len(packed.lengths), LENGTH_BYTES)
-    if odd or len(packed.households) != count * HOUSEHOLD_BYTES:
+def _is_whole(bundle: Bundle) -> bool:
+    count, odd = divmod(len(bundle.lengths), LENGTH_BYTES)
+    if odd or len(bundle.households) != count * HOUSEHOLD_BYTES:
         return False
     import numpy as np  # not for the ingest, which only encodes
 
-    return int(np.frombuffer(packed.lengths, "<u4").sum(dtype=np.uint64)) == len(packed.messages)
+    return int(np.frombuffer(bundle.lengths, "<u4").sum(dtype=np.uint64)) == len(bundle.joined)
 
 
 def _of_lists(packed: PackedReadings) -> Bundle:

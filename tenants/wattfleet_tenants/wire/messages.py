@@ -1,4 +1,4 @@
-"""The messages of some bundles in one row, as columns: no object for each, and any bytes of many of them at once."""
+"""The messages of some bundles in one row, as columns: no object for each, and fields of many of them at once."""
 
 from collections.abc import Mapping, Sequence
 from ctypes import string_at
@@ -21,7 +21,7 @@ class Messages:
         senders = b"".join(bundle.households for bundle in bundles)
         self.households: NDArray[np.bytes_] = np.frombuffer(senders, f"S{HOUSEHOLD_BYTES}")
         self.lengths = np.frombuffer(b"".join(bundle.lengths for bundle in bundles), "<u4").astype(np.intp)
-        self._bundles = [np.frombuffer(bundle.joined, np.uint8) for bundle in bundles]
+        self._joined = [np.frombuffer(bundle.joined, np.uint8) for bundle in bundles]
         self._addresses = self._checked_addresses(np.array([len(bundle) for bundle in bundles], np.intp))
 
     @classmethod
@@ -44,10 +44,10 @@ class Messages:
         return read_fields(self._addresses.take(positions), length, tags, fields)
 
     def _checked_addresses(self, counts: NDArray[np.intp]) -> NDArray[np.uintp]:
-        """Where each message is, given how many each bundle has: in its bundle, as its own bytes are never copied."""
+        """Where each message is, given how many each bundle has: they stay in their bundles, which `_joined` keeps."""
         ends = np.cumsum(self.lengths)
-        bytes_before = np.cumsum([0, *(len(joined) for joined in self._bundles)])
+        bytes_before = np.cumsum([0, *(len(joined) for joined in self._joined)])
         if np.concatenate(([0], ends))[np.cumsum([0, *counts])].tolist() != bytes_before.tolist():
             raise ValueError("messages of other lengths than their bundle says")
-        bases = np.array([joined.ctypes.data for joined in self._bundles], np.intp) - bytes_before[:-1]
+        bases = np.array([joined.ctypes.data for joined in self._joined], np.intp) - bytes_before[:-1]
         return (np.repeat(bases, counts) + ends - self.lengths).view(np.uintp)

@@ -100,7 +100,7 @@ class Insertion:
         async def attempt() -> None:
             try:
                 await confirm()
-                await self._store.insert_runs(body.pieces, before)
+                await self._store.insert_runs([body.content], before)
             finally:
                 ended.set()
 

@@ -34,9 +34,9 @@ MOST_BYTES_PER_BODY = 8_000_000
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """pieces: sent one behind the other. samples: how many are in it."""
+    """content: what is sent. samples: how many are in it."""
 
-    pieces: Sequence[memoryview]
+    content: memoryview
     samples: int
 
 
@@ -49,7 +49,8 @@ def worth_runs(batch: PowerBatch, messages: int) -> bool:
 
 def apart(batch: PowerBatch) -> tuple[PowerBatch, list[PowerBatch]]:
     """What of `batch` runs can hold, the powers of messages with readings of all sockets, and the rest."""
-    if not batch.temperature_cc.size and batch.powers_within(MISSING + 1, -MISSING - 1):
+    known = batch.powers_within(MISSING + 1, -MISSING - 1)
+    if not batch.temperature_cc.size and (known or batch.power_dw.min() > MISSING):
         return batch, []
     complete = (batch.power_dw != MISSING).all(axis=1)
     runs = batch.only(complete)
@@ -59,6 +60,8 @@ def apart(batch: PowerBatch) -> tuple[PowerBatch, list[PowerBatch]]:
 
 def bodies(batches: Sequence[PowerBatch]) -> Iterator[Body]:
     """All powers of `batches`, none of which is missing, as bodies of remote write, in the order of their rows."""
+    if not batches:
+        return
     body = _Unfinished()
     for batch in batches:
         columns = order.columns(batch.power_dw.shape[1])
@@ -96,8 +99,9 @@ class _Unfinished:
     def finished(self) -> Body:
         """As a snappy block of one literal."""
         length = self._end - _HEAD_BYTES
-        self._memory[:_HEAD_BYTES] = _varint(length, 5) + b"\xfc" + (length - 1).to_bytes(4, "little")
-        return Body([self._memory[: self._end]], self.samples)
+        varint = bytes([length >> 7 * place & 0x7F | 0x80 for place in range(4)]) + bytes([length >> 28])
+        self._memory[:_HEAD_BYTES] = varint + b"\xfc" + (length - 1).to_bytes(4, "little")
+        return Body(self._memory[: self._end], self.samples)
 
 
 def _portions(batch: PowerBatch) -> Iterator[Neighbours]:
@@ -113,14 +117,6 @@ def _portions(batch: PowerBatch) -> Iterator[Neighbours]:
         last = min(max(last, first + 1), first + max(1, MOST_SERIES_PER_BODY // sockets))
         yield homes.only(slice(first, last))
         first, before = last, int(ends[last - 1])
-
-
-def _varint(number: int, width: int) -> bytes:
-    """A varint of so many bytes, however small the number is; raises OverflowError when it needs more."""
-    if number >> 7 * width:
-        raise OverflowError(f"{number} needs more than {width} bytes")
-    low = [number >> 7 * place & 0x7F | 0x80 for place in range(width - 1)]
-    return bytes([*low, number >> 7 * (width - 1)])
 
 
 _HEAD_BYTES = 10
