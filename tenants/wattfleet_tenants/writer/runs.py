@@ -6,9 +6,9 @@ is protobuf, which machine code writes (`wattfleet_native`), in a snappy contain
 
 Measured with 12 samples a series, one machine, alternating: VictoriaMetrics 0.53-0.67 CPU-s per million samples, with
 CSV 0.85-0.98; 25 bytes a sample instead of 48. With one sample a series it is the other way round; hence the threshold.
-Large bodies cost the store no more, and the writer less: now that machine code writes them, their way to the store counts
-for more. At 600,000 series, in turn, 24,000 series instead of 12,000 made 0.064, 0.077 and 0.075 to 0.063, 0.070 and 0.069;
-40,000 instead of 24,000, measured by what NATS needed meanwhile, saved another 9 %.
+Large bodies cost the store no more and the writer less: now that machine code writes them, their way to the store
+counts for more. At 600,000 series, in turn, 24,000 series instead of 12,000 made 0.064, 0.077 and 0.075 to 0.063, 0.070
+and 0.069; 40,000 instead of 24,000, measured by what NATS needed meanwhile, saved another 9 %.
 """
 
 from collections.abc import Iterator, Sequence
