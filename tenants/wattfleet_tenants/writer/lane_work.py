@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 GATHER_S = {Lane.LIVE: 1.0, Lane.BACKLOG: 0.15}
 """How long one fetch waits for more."""
+GATHER_FOR_MUCH_S = 0.4
+"""The same where visits find much: nobody waits for it then, and a fetch costs the writer less a message."""
 ROUND_S = {Lane.LIVE: 0.0, Lane.BACKLOG: 2.0}
 """A round of much that waits takes so long, if it takes that to find some at each visit. The first one begins half a
 round late: so its visits find some too, and are no rows, which cost the store twice as much."""
@@ -69,6 +71,7 @@ class LaneWork:
         self._sweep = Sweep()
         self._round, self._round_began_s = -1, 0.0
         self._goes_round = False
+        self._finds_much = False
         self._more_comes = False
         self._room = asyncio.Event()
         self._something = asyncio.Event()
@@ -106,7 +109,8 @@ class LaneWork:
             await self._take_in(fetched)
 
     async def _fetch(self) -> list[Delivery]:
-        fetched = await self._inbox.fetch(self._in_hand.room_bytes, GATHER_S[self._lane])
+        wait_s = max(GATHER_S[self._lane], GATHER_FOR_MUCH_S if self._finds_much else 0.0)
+        fetched = await self._inbox.fetch(self._in_hand.room_bytes, wait_s)
         metrics.WAITING.labels(self._lane).set(self._inbox.waiting)
         return fetched
 
@@ -133,7 +137,7 @@ class LaneWork:
     async def _anything_waits(self) -> bool:
         """When something does; False once the lane stops."""
         while not self._sweep and not self._stopping:
-            self._goes_round = False
+            self._goes_round = self._finds_much = False
             self._something.clear()
             await self._something.wait()
         return not self._stopping
@@ -142,6 +146,7 @@ class LaneWork:
         """When the next portion may begin, given how long a round shall take."""
         if self._round != self._sweep.rounds:
             self._round, self._round_began_s = self._sweep.rounds, self._next_round_begins_s()
+            self._finds_much = self._sweep.waits_for_a_round and not self._finds_little()
             self._in_hand.learn()
             self._room.set()
         due_s = self._round_began_s + self._sweep.share_done * ROUND_S[self._lane]
@@ -155,7 +160,10 @@ class LaneWork:
         """Whether the next portion's visits would find more later, and find little now."""
         if self._stopping or not self._more_comes or not self._in_hand.room_bytes:
             return False
-        return self._sweep.waits_for_a_round and self._sweep.messages_a_visit < FOUND_AT_A_VISIT
+        return self._sweep.waits_for_a_round and self._finds_little()
+
+    def _finds_little(self) -> bool:
+        return self._sweep.messages_a_visit < FOUND_AT_A_VISIT
 
     def _next_round_begins_s(self) -> float:
         round_s, now_s = ROUND_S[self._lane], time.monotonic()

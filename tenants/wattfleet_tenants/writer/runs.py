@@ -28,7 +28,7 @@ from wattfleet_tenants.writer.grouping import Neighbours, neighbours
 WORTH_SAMPLES_PER_SERIES = 2
 WORTH_MESSAGES = 100
 MOST_SERIES_PER_BODY = 40_000
-MOST_BYTES_PER_BODY = 8_000_000
+MOST_BYTES_PER_BODY = 16_000_000
 """The store takes 32 MiB."""
 
 

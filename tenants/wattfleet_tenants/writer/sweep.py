@@ -22,9 +22,10 @@ RANKS = 2**32
 """Households have ranks below it, evenly spread; see `order`."""
 WORTH_A_ROUND = 1_000
 """Messages. Fewer cost the store little, whatever they cost each."""
+PORTIONS = 8
+"""A round of much has so many, of as many households each."""
 LEAST_MESSAGES = 8_000
-LEAST_SHARE = 1 / 8
-"""Of what waits, in one portion: so a round of much has about sixteen of them."""
+"""A portion has as many where it can, so that its bodies are not small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +117,15 @@ class Sweep:
         return len(ranks) / (1 + np.count_nonzero(np.diff(ranks)))
 
     def _end_of_portion(self) -> int:
-        """Up to which rank the next portion goes, one message at least; what is ahead is spread evenly over all
-        ranks."""
-        messages = max(LEAST_MESSAGES, int(len(self) * LEAST_SHARE))
-        ahead = sum(map(len, self._this_round))
-        if ahead <= messages:
-            return RANKS
+        """Up to which rank the next portion goes, one message at least.
+
+        In a steady stream, whose turn is next has waited for a whole round, and all have waited for half of one on
+        average: a share of the ranks holds twice that share of what waits.
+        """
+        width = RANKS // min(PORTIONS, max(1, 2 * len(self) // LEAST_MESSAGES))
         first = min(int(part.ranks[0]) for part in self._this_round)
-        return max(first + 1, self._at + (RANKS - self._at) * messages // ahead)
+        end = max(first + 1, self._at + width)
+        return end if end + width // 2 <= RANKS else RANKS
 
     def _begin_round(self) -> None:
         self._this_round, self._next_round = self._next_round, []
