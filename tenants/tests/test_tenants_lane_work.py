@@ -24,6 +24,7 @@ from wattfleet_tenants.writer.in_hand import (
     InHand,
     allowed_bytes,
 )
+from wattfleet_tenants.writer.writer import LONGEST_LOOK_S
 from writer_alone import BUNDLE_BYTES, STRANGER, WriterAlone
 
 BUNDLES_IN_HAND = FIRST_BYTES // BUNDLE_BYTES
@@ -75,8 +76,7 @@ def test_what_may_be_in_hand_grows_up_to_its_limit_while_something_is_stored_and
 
 
 def test_what_waited_for_its_turn_is_acknowledged_before_the_broker_delivers_it_again() -> None:
-    look_s = 1.0
-    assert STORED_WITHIN_S + ACK_AFTER_S + look_s < ACK_WAIT_S * 0.8
+    assert STORED_WITHIN_S + ACK_AFTER_S + LONGEST_LOOK_S < ACK_WAIT_S * 0.8
 
 
 class SlowStore:
@@ -158,6 +158,27 @@ async def test_no_portion_waits_once_its_visits_find_enough(
     async with bench.writing(0.1, Lane.BACKLOG):
         await eventually(lambda: bench.store.inserts, 10, "there were enough")
         assert bench.store.bodies[0].count(b"\n") >= 20 * 2
+
+
+async def test_a_fetch_gathers_longer_only_while_visits_find_much(
+    bench: WriterAlone, more_comes: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_work, "FOUND_AT_A_VISIT", 5)
+    fetch, waits_s = bench.inbox.fetch, list[float]()
+
+    async def fetch_and_note(most_bytes: int, wait_s: float) -> list[Delivery]:
+        waits_s.append(wait_s)
+        return await fetch(most_bytes, wait_s)
+
+    monkeypatch.setattr(bench.inbox, "fetch", fetch_and_note)
+    bench.inbox.deliver(*map(message, range(1, 9)))
+    usual_s = lane_work.GATHER_S[Lane.BACKLOG]
+    async with bench.writing(0.1, Lane.BACKLOG):
+        await eventually(lambda: lane_work.GATHER_FOR_MUCH_S in waits_s, 5, "visits find much")
+        more_comes.clear()
+        bench.inbox.deliver(message(9))
+        await eventually(lambda: waits_s[-1] == usual_s, 5, "a visit found little")
+    assert waits_s[0] == usual_s, "nothing is known yet"
 
 
 async def test_nothing_waits_once_no_more_comes(bench: WriterAlone, monkeypatch: pytest.MonkeyPatch) -> None:

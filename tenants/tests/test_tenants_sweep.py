@@ -109,6 +109,17 @@ def test_a_round_of_much_has_several_portions_and_each_holds_all_that_has_arrive
     assert sorted(story.taken) == list(range(3_000))
 
 
+def test_the_portions_of_a_steady_stream_are_even() -> None:
+    story, random, sizes = Story(), np.random.default_rng(1), []
+    for _ in range(5 * sweep.PORTIONS):
+        story.add([(rank, 1) for rank in random.integers(0, RANKS, 400).tolist()])
+        before = len(story.taken)
+        story.take()
+        sizes.append(len(story.taken) - before)
+    assert story.tried.rounds == 5
+    assert max(sizes[2 * sweep.PORTIONS :]) < 1.4 * min(sizes[2 * sweep.PORTIONS :])
+
+
 def test_what_arrives_behind_the_sweep_waits_for_the_next_round_and_what_arrives_ahead_does_not() -> None:
     story = Story()
     story.add([(rank, 1) for rank in range(0, RANKS, RANKS // 100)])

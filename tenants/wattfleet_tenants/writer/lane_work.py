@@ -137,7 +137,7 @@ class LaneWork:
     async def _anything_waits(self) -> bool:
         """When something does; False once the lane stops."""
         while not self._sweep and not self._stopping:
-            self._goes_round = self._finds_much = False
+            self._goes_round = False
             self._something.clear()
             await self._something.wait()
         return not self._stopping

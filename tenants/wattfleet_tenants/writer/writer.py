@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _FINISH_WITHIN_S = 5.0
 _GIVE_BACK_WITHIN_S = 2.0
 _COUNT_EVERY_S = 5.0
-_LONGEST_LOOK_S = 2.5
+LONGEST_LOOK_S = 2.5
 """Between looks at the store's metrics. Once a second they were 3 % of a busy writer's work."""
 
 
@@ -56,7 +56,7 @@ class Writer:
         self._health = health
         self._persistence = Persistence(health)
         self._held = HeldBatches(hold_s, time.monotonic)
-        self._look_every_s = min(_LONGEST_LOOK_S, hold_s / 4)
+        self._look_every_s = min(LONGEST_LOOK_S, hold_s / 4)
         self._run = StoreRun("unknown", 0)
         reception = Reception(world.assignments, world.quarantine, limits, self._persistence)
         renderer = Renderer(limits.max_power_w)
