@@ -16,12 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.subscription import Subscription
-from nats.errors import ProtocolError
-from nats.protocol.parser import Parser
 
-from wattfleet_tenants.adapters.nats_connection import READ_BYTES, NatsConnection, describe
+from wattfleet_tenants.adapters.nats_connection import NatsConnection, describe
+from wattfleet_tenants.adapters.server_stream import CRLF, StreamParser
 from wattfleet_tenants.ports import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -30,11 +28,9 @@ MEASUREMENTS_EVERY_S = 0.03
 """For a connection on which thousands of homes send: see `read_every_s`. Beside a busy store on two cores, 33,333
 messages/s cost the ingest and the broker a tenth less CPU so: 0.66 (0.65-0.68) CPU-s per million samples instead of
 0.74 (0.68-0.78), three runs each in turn."""
-_MUCH_BYTES = 8 * 1024
 _MOST_UNSENT_BYTES = 4 * 2**20
 """Answers to 50,000 messages; whoever has more waits until the server has taken some."""
 _LOOK_AGAIN_S = 0.1
-_CRLF = b"\r\n"
 
 
 @dataclass(slots=True)
@@ -57,8 +53,8 @@ class BulkConnection(NatsConnection):
     """
 
     def __init__(self, read_every_s: float = 0.0) -> None:
-        super().__init__()
-        self._bulk = BulkParser(self, read_every_s)
+        super().__init__(read_every_s)
+        self._bulk = BulkParser(self._sized)
         self._ps = self._bulk  # type: ignore[assignment]  # all that nats-py asks of its parser
         self._subscription: Subscription | None = None
         self._refused = ""
@@ -115,16 +111,15 @@ class BulkConnection(NatsConnection):
             self._refused = describe(error)
 
 
-class BulkParser:
-    """Stands where nats-py's `Client` has its parser: `parse` is given what was read, `reset` begins a new stream."""
+class BulkParser(StreamParser):
+    """Takes one subscription's messages, which are small, out of the stream; `others` parses the rest."""
 
-    def __init__(self, client: Client, read_every_s: float = 0.0) -> None:
-        self._others = Parser(client)
-        self._read_every_s = read_every_s
+    def __init__(self, others: StreamParser) -> None:
+        self._others = others
         self._sid = b""
         self._take: Callable[[Received], None] = _nobody
         self._received = Received()
-        self.reset()
+        super().__init__()
 
     def listen(self, sid: int, take: Callable[[Received], None]) -> None:
         """Takes the messages of subscription `sid` out of the stream from now on."""
@@ -132,42 +127,20 @@ class BulkParser:
 
     def reset(self) -> None:
         """Forgets what did not arrive as a whole."""
-        self._rest: list[bytes] = []
-        self._rest_bytes = 0
-        self._needed_bytes = 0
+        super().reset()
         self._others.reset()
 
-    async def parse(self, data: bytes = b"") -> None:
-        """Takes the next bytes of the stream. Raises nats.errors.ProtocolError, on which nats-py connects anew; any
-        other error would end its reading for good, without a word."""
-        self._rest.append(data)
-        self._rest_bytes += len(data)
-        if self._rest_bytes < self._needed_bytes:
-            return
-        parts = b"".join(self._rest).split(_CRLF)
-        try:
-            rest = _CRLF.join(parts[await self._take_whole(parts) :])
-        except (OSError, ProtocolError):
-            raise
-        except Exception as error:
-            logger.warning("what the server sent could not be taken", extra={"error": describe(error)})
-            raise ProtocolError from error
-        self._rest, self._rest_bytes = [rest], len(rest)
-        self._hand_over()
-        if _MUCH_BYTES < len(data) < READ_BYTES:
-            await asyncio.sleep(self._read_every_s)
-
-    async def _take_whole(self, parts: list[bytes]) -> int:
-        """Takes all that has arrived as a whole; returns which part is the first of the rest."""
+    async def _take_whole(self, stream: bytes) -> bytes:
+        parts = stream.split(CRLF)
         at, last = 0, len(parts) - 1
-        self._needed_bytes = 0
         while at < last:
             at = self._take_run(parts, at)
             after = await self._take_one(parts, at) if at < last else at
             if after == at:
                 break
             at = after
-        return at
+        self._hand_over()
+        return CRLF.join(parts[at:])
 
     def _take_run(self, parts: list[bytes], at: int) -> int:
         """Takes messages with a reply subject and without headers, the usual ones, from part `at` on, for as long as
@@ -185,7 +158,7 @@ class BulkParser:
             payload = parts[end]
             if len(payload) != int(size_text):  # it holds line ends, or has not arrived as a whole
                 end = _last_part(parts, end, int(size_text))
-                payload = _CRLF.join(parts[at + 1 : end + 1])
+                payload = CRLF.join(parts[at + 1 : end + 1])
             if end >= last:
                 break
             subjects.append(subject)
@@ -199,21 +172,21 @@ class BulkParser:
         words = parts[at].split(b" ")
         if words[0] not in (b"MSG", b"HMSG"):
             self._hand_over()
-            await self._others.parse(parts[at] + _CRLF)
+            await self._others.parse(parts[at] + CRLF)
             return at + 1
         size = int(words[-1])
         end = _last_part(parts, at + 1, size)
         if end >= len(parts) - 1:
-            self._needed_bytes = len(parts[at]) + size + 2 * len(_CRLF)
+            self._needed_bytes = len(parts[at]) + size + 2 * len(CRLF)
             return at
-        payload = _CRLF.join(parts[at + 1 : end + 1])
+        payload = CRLF.join(parts[at + 1 : end + 1])
         if words[2] == self._sid:
             headers = 1 if words[0] == b"HMSG" else 0
             self._received.subjects.append(words[1])
             self._received.replies.append(words[3] if len(words) == 5 + headers else b"")
             self._received.payloads.append(payload[int(words[-2]) :] if headers else payload)
         else:
-            await self._others.parse(parts[at] + _CRLF + payload + _CRLF)
+            await self._others.parse(parts[at] + CRLF + payload + CRLF)
         return end + 1
 
     def _hand_over(self) -> None:
@@ -228,7 +201,7 @@ def _last_part(parts: list[bytes], first: int, size: int) -> int:
     at, length, last = first, len(parts[first]), len(parts) - 1
     while length < size and at < last:
         at += 1
-        length += len(_CRLF) + len(parts[at])
+        length += len(CRLF) + len(parts[at])
     if length != size and at < last:
         raise ValueError("a message is longer than it says")
     return at

@@ -11,10 +11,10 @@ import logging
 from collections.abc import Sequence
 
 import nats.errors
-from nats.aio.msg import Msg
 
 from wattfleet_tenants import subjects
 from wattfleet_tenants.adapters.nats_connection import NatsConnection, describe
+from wattfleet_tenants.adapters.server_stream import RawMessage
 from wattfleet_tenants.ports import Delivery, Unavailable
 from wattfleet_tenants.shard import ShardId
 from wattfleet_tenants.wire import bundle
@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 _MOST_BUNDLES = 4_000
 _GRACE_S = 2.0
 _FLUSH_WITHIN_S = 5
-_BUFFER_BYTES = 64 * 2**20
 _NOTHING_MORE = ("404", "408")
 _ENOUGH = "message size exceeds maxbytes"
 _NO_STREAM_PAUSE_S = 0.5
@@ -80,9 +79,7 @@ class JetStreamInbox:
     async def _listen(self) -> None:
         if not self._replies:
             replies = self._connection.new_inbox()
-            await self._connection.subscribe(
-                f"{replies}.*", cb=self._arrive, pending_msgs_limit=2**20, pending_bytes_limit=_BUFFER_BYTES
-            )
+            await self._connection.listen(f"{replies}.*", self._arrive)
             self._replies = replies
 
     def _begin(self) -> "_Pull":
@@ -100,16 +97,17 @@ class JetStreamInbox:
         self.waiting = _waiting(deliveries[-1].receipt) if deliveries else 0
         return deliveries
 
-    async def _arrive(self, delivered: Msg) -> None:
-        if delivered.subject.startswith(self._replies):
-            if delivered.subject == self._pull.reply:
-                self._pull.stop(delivered)
+    def _arrive(self, delivered: RawMessage) -> None:
+        subject = delivered.subject.decode(errors="replace")
+        if subject.startswith(self._replies):
+            if subject == self._pull.reply:
+                self._pull.stop(delivered.headers)
             return
         try:
-            delivery = Delivery(bundle.decode(delivered.data), delivered.reply, len(delivered.data))
+            delivery = Delivery(bundle.decode(delivered.payload), delivered.reply.decode(), len(delivered.payload))
         except ValueError as error:
             # Left in the stream: a newer writer may know it, and nothing that a home sent is thrown away unread.
-            logger.error("bundle not readable", extra={"subject": delivered.subject, "error": str(error)})  # noqa: TRY400
+            logger.error("bundle not readable", extra={"subject": subject, "error": str(error)})  # noqa: TRY400
             return
         (self._pull.deliveries if self._pull.reply else self._early).append(delivery)
 
@@ -123,9 +121,12 @@ class _Pull:
         self.ended = asyncio.Event()
         self.trouble = ""
 
-    def stop(self, status: Msg) -> None:
-        headers = status.headers or {}
-        code, description = headers.get("Status", ""), headers.get("Description", "nobody answers")
+    def stop(self, headers: bytes) -> None:
+        """headers: begin with a line that says why, as `NATS/1.0 408 Request Timeout`."""
+        line, _, _ = headers.decode(errors="replace").partition("\r\n")
+        _, _, reason = line.partition(" ")
+        code, _, description = reason.partition(" ")
+        description = description or "nobody answers"
         if code not in _NOTHING_MORE and description.lower() != _ENOUGH:
             self.trouble = f"{code} {description}"
         self.ended.set()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from wattfleet_native.fields import read_fields
 
 from wattfleet_tenants.reading import MISSING
 from wattfleet_tenants.socket import MAX_SOCKETS
@@ -83,10 +84,21 @@ class PowerBatch:
             np.concatenate([batch.households for batch in batches]).take(order),
             np.concatenate([batch.sequence for batch in batches]).take(order),
             np.concatenate([batch.interval_start_ms for batch in batches]).take(order),
-            np.concatenate([batch.power_dw for batch in batches]).take(order, axis=0),
-            np.concatenate([batch.temperature_cc for batch in batches]).take(order, axis=0),
+            _rows([batch.power_dw for batch in batches], order),
+            _rows([batch.temperature_cc for batch in batches], order),
             (min(batch.power_range_dw[0] for batch in batches), max(batch.power_range_dw[1] for batch in batches)),
         )
+
+
+def _rows(tables: Sequence[NDArray[np.int32]], order: NDArray[np.intp]) -> NDArray[np.int32]:
+    """Rows of tables with equally many columns, counted through, in this order: read from where they are."""
+    kept = [np.ascontiguousarray(table) for table in tables]
+    row_bytes = kept[0].shape[1] * kept[0].itemsize
+    if not row_bytes:
+        return np.empty((len(order), 0), np.int32)
+    addresses = [table.ctypes.data + np.arange(len(table)) * row_bytes for table in kept]
+    at = np.concatenate(addresses).take(order).view(np.uintp)
+    return read_fields(at, row_bytes, {}, [(0, row_bytes)]).columns[0].view(np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +118,31 @@ def decode(messages: Messages, order: NDArray[np.intp] | None = None) -> tuple[l
     singles: list[int] = []
     order = np.arange(len(messages)) if order is None else order
     for length, members in _groups(messages.lengths[order]):
-        of_length = order[members]
-        if length <= _POWER_TAG + 2 or len(of_length) < _WORTH_COLUMNS:
-            singles.extend(of_length.tolist())
-            continue
-        for key, rows in _groups(_power_length_bytes(messages, of_length, length)):
-            alike, layout = of_length[rows], _layout(length, key & 0xFF, key >> 8)
-            if layout is None or len(alike) < _WORTH_COLUMNS:
-                singles.extend(alike.tolist())
-                continue
-            batch, odd = _read_columns(messages, alike, layout)
-            singles.extend(odd)
-            if len(batch):
-                batches.append(batch)
+        read, others = _read_length(messages, order[members], length)
+        batches += read
+        singles += others
     parsed, unreadable = _parse_one_by_one(messages, singles)
     return batches + parsed, unreadable
+
+
+def _read_length(messages: Messages, positions: NDArray[np.intp], length: int) -> tuple[list[PowerBatch], list[int]]:
+    """What columns can be made of, of messages of `length` bytes, and the positions of the others.
+
+    Nearly always all have the first one's layout. Only those that have not are looked at for theirs.
+    """
+    if length <= _POWER_TAG + 2 or len(positions) < _WORTH_COLUMNS:
+        return [], positions.tolist()
+    batches, others = _read_like_first(messages, positions, length)
+    if not len(others):
+        return batches, []
+    singles: list[int] = []
+    for _, rows in _groups(_power_length_bytes(messages, others, length)):
+        alike = others[rows]
+        if len(alike) >= _WORTH_COLUMNS:
+            more, alike = _read_like_first(messages, alike, length)
+            batches += more
+        singles += alike.tolist()
+    return batches, singles
 
 
 def _groups(keys: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp] | slice]]:
@@ -145,12 +167,13 @@ def _power_length_bytes(messages: Messages, positions: NDArray[np.intp], length:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    length: int
+    """Where the values are, and which bytes all messages have in which places."""
+
     sockets: int
     thermometers: int
     power_at: int
     temperature_at: int
-    before_temperatures: bytes
+    tags: dict[int, int]
 
 
 def _layout(length: int, first: int, second: int) -> _Layout | None:
@@ -158,15 +181,20 @@ def _layout(length: int, first: int, second: int) -> _Layout | None:
     if second > 0x7F or (first > 0x7F and not second):
         return None
     power_bytes = (first & 0x7F) | second << 7
-    power_at = _POWER_TAG + 1 + len(_varint(power_bytes))
+    before_powers = _varint(power_bytes)
+    power_at = _POWER_TAG + 1 + len(before_powers)
     temperature_bytes = _payload_after_tag(length - power_at - power_bytes)
     if temperature_bytes is None or power_bytes % _VALUE_BYTES or not power_bytes:
         return None
     sockets, thermometers = power_bytes // _VALUE_BYTES, temperature_bytes // _VALUE_BYTES
     if max(sockets, thermometers) > MAX_SOCKETS:
         return None
+    temperature_at = length - temperature_bytes
     before = bytes([_TEMPERATURE, *_varint(temperature_bytes)]) if thermometers else b""
-    return _Layout(length, sockets, thermometers, power_at, length - temperature_bytes, before)
+    tags = (
+        _TAGS | dict(enumerate(before_powers, _POWER_TAG + 1)) | dict(enumerate(before, temperature_at - len(before)))
+    )
+    return _Layout(sockets, thermometers, power_at, temperature_at, tags)
 
 
 def _payload_after_tag(rest: int) -> int | None:
@@ -183,13 +211,17 @@ def _varint(value: int) -> bytes:
     return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80, value >> 7])
 
 
-def _read_columns(messages: Messages, positions: NDArray[np.intp], layout: _Layout) -> tuple[PowerBatch, list[int]]:
-    """The batch of all messages that have the layout's tags, and the positions of those that do not."""
-    before = layout.before_temperatures
-    tags = _TAGS | dict(enumerate(before, layout.temperature_at - len(before)))
+def _read_like_first(
+    messages: Messages, positions: NDArray[np.intp], length: int
+) -> tuple[list[PowerBatch], NDArray[np.intp]]:
+    """A batch of all messages that have the layout of the first of them, and the positions of those that have not."""
+    first, second = messages[int(positions[0])][_POWER_TAG + 1 : _POWER_TAG + 3]
+    layout = _layout(length, first, second if first > 0x7F else 0)
+    if layout is None:
+        return [], positions
     values = [(layout.power_at, layout.sockets), (layout.temperature_at, layout.thermometers)]
     fields = [(_SEQUENCE, 4), (_INTERVAL_START, 8), *((at, _VALUE_BYTES * count) for at, count in values)]
-    found = messages.fields(positions, layout.length, tags, fields)
+    found = messages.fields(positions, length, layout.tags, fields)
     sequences, starts, powers, temperatures = found.columns
     power_dw = powers.view("<i4")
     batch = PowerBatch(
@@ -201,7 +233,9 @@ def _read_columns(messages: Messages, positions: NDArray[np.intp], layout: _Layo
         temperatures.view("<i4") if layout.thermometers else np.empty((len(positions), 0), np.int32),
         (int(power_dw.min()), int(power_dw.max())),
     )
-    return (batch, []) if found.ours.all() else (batch.only(found.ours), positions[~found.ours].tolist())
+    if found.ours.all():
+        return [batch], positions[:0]
+    return [batch.only(found.ours)] if found.ours.any() else [], positions[~found.ours]
 
 
 def _parse_one_by_one(messages: Messages, positions: list[int]) -> tuple[list[PowerBatch], list[Unreadable]]:
