@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
 from wattfleet_tenants import subjects
 from wattfleet_tenants.adapters.bulk_connection import BulkConnection, Received
@@ -28,6 +29,9 @@ def test_nats_py_still_has_what_is_replaced() -> None:
     assert {line.split("self._ps.")[1].split("(")[0] for line in source.splitlines() if "self._ps." in line} == (
         used_of_parser
     )
+    assert "self._io_reader.read(" in inspect.getsource(TcpTransport.read)
+    assert "self._io_writer.transport" in inspect.getsource(TcpTransport.connect_tls)
+    assert {"_bare_io_reader", "_io_reader", "_bare_io_writer", "_io_writer"} == set(vars(TcpTransport()))
     client = Client()
     for attribute in ("_pending", "_pending_data_size", "_flush_queue", "_sid", "_transport", "_ps"):
         assert hasattr(client, attribute), attribute
