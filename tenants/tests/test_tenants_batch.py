@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wattfleet_tenants.reading import MISSING, HomeReadings
 from wattfleet_tenants.socket import MAX_SOCKETS
@@ -74,6 +74,67 @@ def at_once(messages: Sequence[bytes]) -> list[HomeReadings | str]:
 @given(payloads)
 def test_a_batch_says_of_every_message_what_the_codec_says(messages: list[bytes]) -> None:
     assert at_once(messages) == [one_by_one(message) for message in messages]
+
+
+@st.composite
+def of_one_length(draw: st.DrawFn) -> list[bytes]:
+    """Messages of several layouts and one length, some with another byte where all of a layout have the same."""
+    values = draw(st.integers(2, 40))
+    splits = draw(st.lists(st.integers(1, values), min_size=1, max_size=3))
+    layouts = [codec.encode(HomeReadings(7, 60_000, (1.0,) * n, (20.0,) * (values - n))) for n in splits]
+    of_length = [layout for layout in layouts if len(layout) == len(layouts[0])]
+    messages = [bytearray(draw(st.sampled_from(of_length))) for _ in range(draw(st.integers(1, 6)))]
+    for message in messages:
+        if draw(st.booleans()):
+            place = draw(st.sampled_from([0, 1, 2, 7, 16, 17, 18, 19]) | st.integers(0, len(message) - 1))
+            message[place] = draw(st.sampled_from([0, 0x22, 0x2A, 0x80, message[place] ^ 0x80]) | st.integers(0, 255))
+    return [bytes(draw(st.sampled_from(messages))) for _ in range(draw(st.sampled_from([20, 33, 80])))]
+
+
+@settings(max_examples=300)
+@given(of_one_length())
+def test_layouts_of_one_length_are_told_apart(messages: list[bytes]) -> None:
+    assert at_once(messages) == [one_by_one(message) for message in messages]
+
+
+def test_the_range_of_powers_is_that_of_the_batch_alone() -> None:
+    many = codec.encode(HomeReadings(7, 60_000, (100.0, 100.0), (20.0,)))
+    other = codec.encode(HomeReadings(7, 60_000, (100.0,), (20.0, 20.0)))
+    assert len(many) == len(other)
+    batches, _ = batch.decode(Messages.of([HOME] * 100, [*[many] * 99, other]))
+    assert [found.power_range_dw for found in batches if len(found) == 99] == [(1000, 1000)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(1, 3)), min_size=1, max_size=4), st.integers(0, 5), st.randoms()
+)
+def test_joined_rows_are_those_of_all_batches_in_the_order_asked_for(
+    counts: list[tuple[int, int]], thermometers: int, chance: random.Random
+) -> None:
+    parts = []
+    for count, step in counts:
+        powers = np.array([[chance.randrange(1000) for _ in range(4)] for _ in range(count)], np.int32).reshape(-1, 4)
+        temperatures = np.array([[chance.randrange(9)] * thermometers for _ in range(count)], np.int32)
+        texts = np.array([b"h%d" % chance.randrange(99) for _ in range(count)], "S28")
+        whole = batch.PowerBatch(
+            np.arange(count), texts, np.arange(count, dtype=np.uint32), np.arange(count, dtype=np.uint64),
+            powers, temperatures.reshape(count, thermometers), (-chance.randrange(9), chance.randrange(9)),
+        )  # fmt: skip
+        parts.append(whole.only(slice(None, None, step)))
+    rows = sum(map(len, parts))
+    order = np.array([chance.randrange(rows) for _ in range(2 * rows)], np.intp)
+    joined = batch.PowerBatch.joined(parts, order)
+    for field in ("positions", "households", "sequence", "interval_start_ms", "power_dw", "temperature_cc"):
+        expected = np.concatenate([getattr(part, field) for part in parts])[order]
+        assert getattr(joined, field).tolist() == expected.tolist(), field
+        assert getattr(joined, field).shape == expected.shape
+    ranges = [part.power_range_dw for part in parts]
+    assert joined.power_range_dw == (min(low for low, _ in ranges), max(high for _, high in ranges))
+
+
+def test_batches_of_different_widths_cannot_be_joined() -> None:
+    with pytest.raises(ValueError, match="unpack"):
+        batch._rows([np.zeros((2, 3), np.int32), np.zeros((2, 2), np.int32)], np.arange(4))
 
 
 @given(st.lists(st.integers(0, 100_000), min_size=1, max_size=MAX_SOCKETS), st.integers(0, 70))

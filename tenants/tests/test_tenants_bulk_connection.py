@@ -4,13 +4,15 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlparse
 
 import pytest
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
 from wattfleet_tenants import subjects
 from wattfleet_tenants.adapters.bulk_connection import BulkConnection, Received
+from wattfleet_tenants.adapters.wide_transport import READ_BYTES, PieceReader
 from wattfleet_tenants.household import HouseholdId, mint_household_id
 from wattfleet_tenants.ports import Unavailable
 from wattfleet_tenants.testing.nats_server import ShardBroker
@@ -116,6 +118,33 @@ async def test_after_stop_taking_nothing_arrives_and_nobody_answers(
         await agent.flush()
         await connection.flush()
         assert len(taken.ours) == 1
+
+
+async def test_it_reads_in_large_pieces_and_not_too_often(broker: ShardBroker) -> None:
+    connection = BulkConnection(0.03)
+    await connection.connect_to([broker.url], broker.ingest_edge_creds, "test", subjects.INGEST_INBOX)
+    reader = connection._transport._io_reader  # type: ignore[union-attr]
+    assert isinstance(reader, PieceReader)
+    assert reader._read_every_s == 0.03
+    assert connection._transport._io_writer.transport.max_size == READ_BYTES  # type: ignore[union-attr]
+    await connection.close()
+
+
+async def test_a_new_connection_begins_without_the_rest_of_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(*_: object) -> None:
+        """As if it had been."""
+
+    monkeypatch.setattr(Client, "_connect_to_server", connect)
+    connection = BulkConnection()
+    await connection._ps.parse(b"MSG m.s1.h0 1 600000\r\nthe first of")
+    await connection._connect_to_server(Srv(urlparse("nats://127.0.0.1")))
+    assert not connection._bulk._rest
+    assert not connection._bulk._needed_bytes
+
+
+def test_a_message_with_a_reply_subject_that_is_no_text_is_for_nobody() -> None:
+    assert BulkConnection()._build_message(1, b"r.h0", b"a\xffb", b"", None) is None
+    assert BulkConnection()._build_message(1, b"r.h0", b"ab", b"", None).reply == "ab"
 
 
 async def test_a_subscription_that_the_server_refuses_is_said(broker: ShardBroker) -> None:

@@ -22,6 +22,7 @@ class Told:
     def __init__(self) -> None:
         self.ours: list[tuple[bytes, bytes, bytes]] = []
         self.others: list[Any] = []
+        self.headers: list[bytes] = []
 
     def take(self, received: Received) -> None:
         """As a BulkParser tells it."""
@@ -29,10 +30,10 @@ class Told:
 
     def hear(self, message: RawMessage) -> None:
         """As a SizedParser tells it."""
-        assert message.headers in (b"", HEADERS)
+        self.headers.append(message.headers)
         self.ours.append((message.subject, message.reply, message.payload))
 
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         self.others.append((sid, subject, reply, data, headers))
 
     async def _process_ping(self) -> None:
@@ -76,7 +77,7 @@ def meant(sent: Sequence[tuple[str, bytes, bytes, bytes]]) -> Told:
         if kind in ("usual", "headers"):
             told.ours.append((subject, reply, payload))
         elif kind == "others":
-            told.others.append((OTHERS, subject, reply, payload, None))
+            told.others.append((OTHERS, subject, reply, payload, b""))
         elif kind == "PONG\r\n":
             told.others.append(("pong", len(told.ours)))
         elif kind in answers:
@@ -132,6 +133,10 @@ def test_any_cut_of_any_stream_gives_the_same_messages(
     told, expected = parse(parser, chunks), meant(sent)
     assert told.ours == expected.ours
     assert told.others == expected.others
+    if parser is sized:
+        assert told.headers == [
+            HEADERS if kind == "headers" else b"" for kind, *_ in sent if kind in ("usual", "headers")
+        ]
 
 
 def test_a_large_message_in_many_reads_is_looked_at_once(parser: MakeParser) -> None:
@@ -168,8 +173,10 @@ def test_a_large_message_in_many_reads_is_looked_at_once(parser: MakeParser) -> 
     ],
 )
 def test_what_is_no_protocol_is_an_error_that_nats_py_reconnects_on(parser: MakeParser, stream: bytes) -> None:
+    told = Told()
     with pytest.raises(ProtocolError):
-        parse(parser, [stream])
+        asyncio.run(parser(told).parse(stream))
+    assert not told.ours
 
 
 def test_any_error_of_a_callback_is_logged_and_one_that_nats_py_reconnects_on(
@@ -185,3 +192,33 @@ def test_any_error_of_a_callback_is_logged_and_one_that_nats_py_reconnects_on(
     with pytest.raises(ProtocolError):
         asyncio.run(parser(told).parse(b"PONG\r\n"))
     assert "given up" in caplog.records[0].error
+
+
+@pytest.mark.parametrize("reply", [b"a\x0cb", b"a\x0bb", b"a\xffb"])
+@pytest.mark.parametrize("size", [10, 9_000])
+def test_a_reply_subject_that_nats_py_does_not_match_holds_nothing_up(
+    parser: MakeParser, reply: bytes, size: int
+) -> None:
+    told = parse(parser, [as_bytes("others", b"r.h0", reply, b"x" * size) + as_bytes("others", b"r.h0", b"", b"next")])
+    assert [(one[2], len(one[3])) for one in told.others] == [(reply, size), (b"", 4)]
+
+
+def test_a_new_stream_begins_without_the_rest_of_the_last_one(parser: MakeParser) -> None:
+    told = Told()
+    stream_parser = parser(told)
+    message = as_bytes("usual", b"m.s1.h0", b"_INBOX.h0.x", b"hello")
+
+    async def feed() -> None:
+        for begun in (b"MSG m.s1.h0 1 600000\r\nthe first of", b"MSG m.s1", b"PON"):
+            await stream_parser.parse(begun)
+            stream_parser.reset()
+            await stream_parser.parse(message)
+
+    asyncio.run(feed())
+    assert told.ours == [(b"m.s1.h0", b"_INBOX.h0.x", b"hello")] * 3
+
+
+def test_nothing_is_kept_of_messages_that_are_handed_over(parser: MakeParser) -> None:
+    stream_parser = parser(Told())
+    asyncio.run(stream_parser.parse(as_bytes("usual", b"m.s1.h0", b"", b"x" * 100_000)))
+    assert not stream_parser._rest

@@ -44,6 +44,26 @@ async def test_lines_come_first_and_what_is_behind_them_is_not_lost() -> None:
         assert await transport.readline() == b""
 
 
+async def test_what_is_left_is_read_before_the_end_and_lines_one_by_one() -> None:
+    reader = PieceReader()
+    for piece in (b"INFO {}\r\nPONG\r\nMSG", b" a 1 2\r\n"):
+        reader.feed_data(piece)
+    reader.feed_eof()
+    assert not reader.at_eof()
+    assert [await reader.readline() for _ in range(3)] == [b"INFO {}\r\n", b"PONG\r\n", b"MSG a 1 2\r\n"]
+    assert reader.at_eof()
+
+
+async def test_who_waits_hears_that_the_connection_broke() -> None:
+    reader = PieceReader()
+    waiting = asyncio.create_task(reader.read())
+    await asyncio.sleep(0)
+    reader.set_exception(ConnectionResetError("by the server"))
+    async with asyncio.timeout(_WITHIN_S):
+        with pytest.raises(ConnectionResetError):
+            await waiting
+
+
 async def test_many_bytes_arrive_in_order_and_in_large_pieces() -> None:
     sent = b"".join(b"%08d" % number for number in range(3 * READ_BYTES // 8))
     async with connected() as (transport, there):

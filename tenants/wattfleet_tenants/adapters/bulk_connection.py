@@ -2,7 +2,7 @@
 
 nats-py connects, proves who it is, pings and reconnects. What it does per message is replaced for one subscription:
 what arrives in one read is cut at its line ends at once, and only sizes decide where a message ends, so that no payload
-is ever taken for protocol. Everything else (PING, errors, other subscriptions) goes on to nats-py's own parser, whole.
+is ever taken for protocol. Everything else (PING, errors, other subscriptions) goes on to `SizedParser`, whole.
 
 CPU per message of 138 bytes, reading included, on a busy machine, least to most of four runs each: nats-py 2.16 with a
 callback 12.3 to 15.0 us, natsrpy 0.1.4 (Rust; it awaits each message by itself) 125 to 128 us, this 1.9 to 3.3 us.
@@ -46,11 +46,7 @@ class Received:
 
 
 class BulkConnection(NatsConnection):
-    """Connect with `connect_to`, then take from one subject.
-
-    read_every_s: after a read of more than a few messages nothing is read for so long, so that more gathers; unless it
-    brought as much as there can be.
-    """
+    """Connect with `connect_to`, then take from one subject. read_every_s: as `WideTransport` has it."""
 
     def __init__(self, read_every_s: float = 0.0) -> None:
         super().__init__(read_every_s)

@@ -1,8 +1,9 @@
 """A connection to NATS that outlives the server, and that no publisher can make deaf.
 
-It reconnects for ever. Headers come from publishers, homes included, and nats-py stops reading (and still
-calls itself connected) when it cannot parse one; so headers that cannot be parsed are as good as none here. The same
-happened when an answer came after its question had timed out. Use this client wherever messages of homes arrive.
+It reconnects for ever. Headers and subjects to reply to come from publishers, homes included, and nats-py stops reading
+(and still calls itself connected) when it cannot parse one; so headers that cannot be parsed are as good as none here,
+and a message with such a subject as well. The same happened when an answer came after its question had timed out. Use
+this client wherever messages of homes arrive.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from nats.aio.client import Client, Srv
 
@@ -74,6 +76,7 @@ class NatsConnection(Client):
     async def _connect_to_server(self, s: Srv) -> None:
         self._transport = self._transport or WideTransport(self._read_every_s)
         await super()._connect_to_server(s)
+        self._ps.reset()  # nats-py forgets to, when the connection was lost while its bytes were parsed
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:
@@ -82,6 +85,13 @@ class NatsConnection(Client):
             logger.warning("headers that cannot be parsed are ignored", extra={"error": describe(error)})
             return None
         return parsed
+
+    def _build_message(self, *told: Any) -> Any:
+        with contextlib.suppress(
+            UnicodeDecodeError
+        ):  # a subject to reply to comes from a home, too; then nobody is told
+            return super()._build_message(*told)
+        return None
 
     async def _process_pong(self) -> None:
         with contextlib.suppress(asyncio.InvalidStateError):  # whoever asked has given up, the server is there

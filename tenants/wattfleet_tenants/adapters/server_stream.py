@@ -1,7 +1,9 @@
 """What the NATS server sends, cut into messages: a large one is put together once, when all of it is there.
 
 nats-py's parser copies each payload four times; its subscriptions parse all headers and hand each message to a task.
-Who listens here is spared that. Everything else goes on to nats-py's own parser, whole.
+Who listens here is spared that. What is not a message goes on to nats-py's parser, line by line. Messages do not: a
+long one that its expressions do not match, as with a form feed in a subject to reply to, would stay there for ever, and
+everything behind it.
 
 At 60,000 series, medians of eight runs in turn: of all CPU the writer needed 6.1 % with nats-py's parser and asyncio's
 reader, and 5.2 % so (0.057 and 0.045 CPU-s per million samples).
@@ -48,7 +50,7 @@ class StreamParser(ABC):
         except Exception as error:
             logger.warning("what the server sent could not be taken", extra={"error": repr(error)[:300]})
             raise ProtocolError from error
-        self._rest, self._rest_bytes = [rest], len(rest)
+        self._rest, self._rest_bytes = [rest] if rest else [], len(rest)
 
     @abstractmethod
     async def _take_whole(self, stream: bytes) -> bytes | memoryview:
@@ -73,6 +75,7 @@ class SizedParser(StreamParser):
     """Hands the messages of some subscriptions to who listens to them."""
 
     def __init__(self, client: Client) -> None:
+        self._client = client
         self._others = Parser(client)
         self._listeners: dict[bytes, Hear] = {}
         super().__init__()
@@ -99,17 +102,23 @@ class SizedParser(StreamParser):
                 break
             if is_message and stream[end - len(CRLF) : end] != CRLF:
                 raise ValueError("a message is longer than it says")
-            if is_message and (hear := self._listeners.get(words[2])):
-                hear(_message(words, stream[begin : end - len(CRLF)]))
+            if is_message:
+                await self._tell(words[2], _message(words, stream, begin, end - len(CRLF)))
             else:
                 await self._others.parse(stream[at:end])
             at = end
         return memoryview(stream)[at:]
 
+    async def _tell(self, sid: bytes, message: RawMessage) -> None:
+        if hear := self._listeners.get(sid):
+            hear(message)
+            return
+        await self._client._process_msg(int(sid), message.subject, message.reply, message.payload, message.headers)
 
-def _message(words: list[bytes], content: bytes) -> RawMessage:
+
+def _message(words: list[bytes], stream: bytes, begin: int, end: int) -> RawMessage:
     """words: those of its line, `MSG subject sid [reply] size` or `HMSG subject sid [reply] header-size size`."""
-    if words[0] == b"MSG":
-        return RawMessage(words[1], words[3] if len(words) > 4 else b"", b"", content)
-    headers = int(words[-2])
-    return RawMessage(words[1], words[3] if len(words) > 5 else b"", content[:headers], content[headers:])
+    has_headers = words[0] == b"HMSG"
+    payload = begin + int(words[-2]) if has_headers else begin
+    reply = words[3] if len(words) > 4 + has_headers else b""
+    return RawMessage(words[1], reply, stream[begin:payload], stream[payload:end])

@@ -93,7 +93,7 @@ class PowerBatch:
 def _rows(tables: Sequence[NDArray[np.int32]], order: NDArray[np.intp]) -> NDArray[np.int32]:
     """Rows of tables with equally many columns, counted through, in this order: read from where they are."""
     kept = [np.ascontiguousarray(table) for table in tables]
-    row_bytes = kept[0].shape[1] * kept[0].itemsize
+    (row_bytes,) = {table.shape[1] * table.itemsize for table in kept}
     if not row_bytes:
         return np.empty((len(order), 0), np.int32)
     addresses = [table.ctypes.data + np.arange(len(table)) * row_bytes for table in kept]
@@ -222,20 +222,21 @@ def _read_like_first(
     values = [(layout.power_at, layout.sockets), (layout.temperature_at, layout.thermometers)]
     fields = [(_SEQUENCE, 4), (_INTERVAL_START, 8), *((at, _VALUE_BYTES * count) for at, count in values)]
     found = messages.fields(positions, length, layout.tags, fields)
-    sequences, starts, powers, temperatures = found.columns
+    if not found.ours.any():
+        return [], positions
+    kept = slice(None) if found.ours.all() else found.ours
+    sequences, starts, powers, temperatures = (column[kept] for column in found.columns)
     power_dw = powers.view("<i4")
     batch = PowerBatch(
-        positions,
-        messages.households.take(positions),
+        positions[kept],
+        messages.households.take(positions[kept]),
         sequences.view("<u4").reshape(-1),
         starts.view("<u8").reshape(-1),
         power_dw,
-        temperatures.view("<i4") if layout.thermometers else np.empty((len(positions), 0), np.int32),
+        temperatures.view("<i4") if layout.thermometers else np.empty((len(power_dw), 0), np.int32),
         (int(power_dw.min()), int(power_dw.max())),
     )
-    if found.ours.all():
-        return [batch], positions[:0]
-    return [batch.only(found.ours)] if found.ours.any() else [], positions[~found.ours]
+    return [batch], positions[~found.ours]
 
 
 def _parse_one_by_one(messages: Messages, positions: list[int]) -> tuple[list[PowerBatch], list[Unreadable]]:
