@@ -34,6 +34,8 @@ def test_nats_py_still_has_what_is_replaced() -> None:
     assert "self._io_reader.read(" in inspect.getsource(TcpTransport.read)
     assert "self._io_writer.transport" in inspect.getsource(TcpTransport.connect_tls)
     assert {"_bare_io_reader", "_io_reader", "_bare_io_writer", "_io_writer"} == set(vars(TcpTransport()))
+    replaced = {"_build_message", "_process_headers", "_process_pong", "_process_msg", "_flush_pending"}
+    assert replaced <= set(vars(Client))
     client = Client()
     for attribute in ("_pending", "_pending_data_size", "_flush_queue", "_sid", "_transport", "_ps"):
         assert hasattr(client, attribute), attribute

@@ -1,4 +1,4 @@
-"""A shard carries the readings of some thousands of households: one stream, one store, its writers and readers.
+"""A shard carries the readings of some thousands of households: two streams, one store, its writers and readers.
 
 Its id is a NATS subject token and a part of account, stream and process names.
 """
