@@ -12,6 +12,9 @@ from wattfleet_tenants.reading import INTERVAL_MS, MISSING
 from wattfleet_tenants.testing.builders import A_MINUTE_MS, message
 from wattfleet_tenants.wire.readings_pb2 import Readings
 
+LIKE_PROTOCOL = (b"", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"MSG m.s1.x 1 5\r\nhello\r\n", b"PING\r\n", b"-ERR 'no'\r\n")
+"""Payloads that might be taken for what the server says."""
+
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 NAN_LIKE = struct.unpack("<i", struct.pack("<f", float("nan")))[0]
 INFINITY_LIKE = struct.unpack("<i", struct.pack("<f", float("inf")))[0]

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlparse
 
 import pytest
+from hostile_messages import LIKE_PROTOCOL
 from nats.aio.client import Client, Srv
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
@@ -39,9 +40,6 @@ def test_nats_py_still_has_what_is_replaced() -> None:
     client = Client()
     for attribute in ("_pending", "_pending_data_size", "_flush_queue", "_sid", "_transport", "_ps"):
         assert hasattr(client, attribute), attribute
-
-
-LIKE_PROTOCOL = (b"", b"\r", b"\r\n", b"\r\n\r\n", b"MSG m.s1.x 1 5\r\nhello\r\n", b"PING\r\n", b"-ERR 'no'\r\n")
 
 
 class Taken:

@@ -28,7 +28,8 @@ _FLUSH_WITHIN_S = 10
 
 class NatsConnection(Client):
     """Connect with `connect_to`. on_reconnected: what to do when the server is there again; on_closed: when the
-    connection is over for good, since the server does not accept the credential any more."""
+    connection is over for good, since the server does not accept the credential any more. read_every_s: as
+    `WideTransport` has it."""
 
     def __init__(self, read_every_s: float = 0.0) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ _MUCH_BYTES = 8 * 1024
 
 
 class WideTransport(TcpTransport):
-    """Once upgraded to TLS it reads as nats-py's own does.
+    """nats-py's transport with a reader that copies nothing; once upgraded to TLS it reads as nats-py's own does.
 
     read_every_s: after a read of more than a few messages nothing is read for so long, so that more gathers; unless it
     brought as much as there can be.
